@@ -1,0 +1,147 @@
+"""``.cs``: the operations as methods of DataArrays, chosen by the names of their dimensions."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import xarray as xr
+
+from calscipy import model, ops
+from calscipy.io import store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def as_method(
+    operation: Callable[Concatenate[xr.DataArray, P], R],
+) -> Callable[Concatenate[Any, P], R]:
+    """Turn an operation into a method that hands over the array it is called on."""
+
+    @functools.wraps(operation)
+    def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        return operation(self._data, *args, **kwargs)
+
+    parameters = list(inspect.signature(operation).parameters.values())[1:]
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = inspect.Signature([this, *parameters])  # type: ignore[attr-defined]
+    return method
+
+
+class Methods:
+    """What ``.cs`` offers on an array; the classes below add the operations that fit it."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: xr.DataArray) -> None:
+        self._data = data
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        owners = [word for word, owner in KINDS.items() if hasattr(owner, name)]
+        dims = tuple(self._data.dims)
+        if owners:
+            raise AttributeError(
+                f".cs.{name} works on {' and '.join(owners)}; this array with the dimensions "
+                f"{dims} is {_article(model.kind(self._data))}."
+            )
+        raise AttributeError(f".cs has no {name!r}; it offers {', '.join(dir(self))} here.")
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in object.__dir__(self) if not name.startswith("_"))
+
+    def __repr__(self) -> str:
+        kind = _article(model.kind(self._data))
+        return f"<calscipy methods of {kind}: {', '.join(dir(self))}>"
+
+    to_zarr = as_method(store.to_zarr)
+
+
+class TemporalMethods(Methods):
+    """What works on movies and traces alike."""
+
+    __slots__ = ()
+
+    baseline = as_method(ops.baseline)
+    dfof = as_method(ops.dfof)
+    detrend = as_method(ops.detrend)
+
+
+class MovieMethods(TemporalMethods):
+    """Methods of movies ``(frames, y, x)``."""
+
+    __slots__ = ()
+
+    gaussian_filter = as_method(ops.gaussian_filter)
+    median_filter = as_method(ops.median_filter)
+    mean_filter = as_method(ops.mean_filter)
+    project = as_method(ops.project)
+    extract = as_method(ops.extract)
+
+
+class ImageMethods(Methods):
+    """Methods of images ``(y, x)``."""
+
+    __slots__ = ()
+
+
+class TracesMethods(TemporalMethods):
+    """Methods of traces ``(neuron, time)``."""
+
+    __slots__ = ()
+
+    events = as_method(ops.events)
+
+
+class EventsMethods(Methods):
+    """Methods of boolean event rasters ``(neuron, time)``."""
+
+    __slots__ = ()
+
+
+KINDS: dict[str, type[Methods]] = {
+    "movies": MovieMethods,
+    "images": ImageMethods,
+    "traces": TracesMethods,
+    "events": EventsMethods,
+}
+_CLASSES: dict[str | None, type[Methods]] = {
+    "movie": MovieMethods,
+    "image": ImageMethods,
+    "traces": TracesMethods,
+    "events": EventsMethods,
+}
+
+
+def _article(kind: str | None) -> str:
+    return {
+        "movie": "a movie",
+        "image": "an image",
+        "traces": "an array of traces",
+        "events": "an array of events",
+        "rois": "an array of ROIs",
+    }.get(kind or "", "of no kind that calscipy knows")
+
+
+class _Accessor:
+    """Hands out methods anew each time: a cached accessor keeps big arrays alive."""
+
+    def __get__(self, data: xr.DataArray | None, owner: type | None = None) -> Any:
+        if data is None:
+            return Methods
+        return _CLASSES.get(model.kind(data), Methods)(data)
+
+
+def register() -> None:
+    """Put ``.cs`` on DataArrays; refuse if another library has taken the name."""
+    present = xr.DataArray.__dict__.get("cs")
+    if present is not None and type(present).__qualname__ != _Accessor.__qualname__:
+        raise ImportError(
+            "another library has already registered the accessor xarray.DataArray.cs; "
+            "import only one of the two."
+        )
+    xr.DataArray.cs = _Accessor()  # type: ignore[attr-defined]

@@ -1,0 +1,482 @@
+"""Kernels on arrays of any kind: whole or in dask chunks, on the CPU or on a GPU.
+
+The one home of halos, of filter fusion and of CuPy. Arrays come in the order
+``(frames, ..., y, x)`` for filters and with time last for kernels that need the whole time axis.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import scipy.ndimage
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from calscipy.errors import ChunkError, DeviceError, DeviceWarning, warn
+from calscipy.options import Device, get_option
+
+Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
+INVALID = -1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One filter: a kernel on ``(frames, y, x)`` and the samples that it needs around each."""
+
+    kernel: Callable[..., Any]
+    halo: Halo
+    dtype: np.dtype
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
+        return name, self.halo, str(self.dtype), sorted(self.arguments.items())
+
+
+class FilterLayer(MaterializedLayer):
+    """A graph layer of ours that remembers what it filters, so that the next filter extends it."""
+
+    def __init__(
+        self,
+        mapping: Mapping[Any, Any],
+        source: da.Array | None = None,
+        steps: tuple[Step, ...] = (),
+        runs: np.ndarray | None = None,
+        device: str = "cpu",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mapping, **kwargs)
+        self.source, self.steps, self.runs, self.device = source, steps, runs, device
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MaterializedLayer, (dict(self.mapping),)
+
+
+def filtered(
+    data: Any, step: Step, *, runs: np.ndarray | None = None, device: Device | None = None
+) -> Any:
+    """Filter a movie ``(frames, ..., y, x)``.
+
+    Parameters
+    ----------
+    data : ndarray, cupy.ndarray or dask.array.Array
+        The movie. Lazy in, lazy out; an array on a GPU stays there.
+    step : Step
+        The filter.
+    runs : ndarray of int, shape of the dimensions before y and x, optional
+        Equal and adjacent frames are filtered together; frames of ``INVALID`` are passed on.
+    device : {"cpu", "gpu", "auto"}, optional
+        Where to run; the option ``device`` by default.
+    """
+    device = _resolve_device(device)
+    if not isinstance(data, da.Array):
+        return _Block((step,), runs, device, data.shape, (0, data.shape[0]))(data)
+    source, steps = data, (step,)
+    layer = _layer(data)
+    if isinstance(layer, FilterLayer) and layer.source is not None:
+        same_runs = (layer.runs is None and runs is None) or (
+            layer.runs is not None and runs is not None and np.array_equal(layer.runs, runs)
+        )
+        if same_runs and layer.device == device:
+            source, steps = layer.source, (*layer.steps, step)
+    return _fused(source, steps, runs, device)
+
+
+def _layer(data: da.Array) -> Any:
+    graph = data.dask
+    return graph.layers.get(data.name) if isinstance(graph, HighLevelGraph) else None
+
+
+def _fused(
+    source: da.Array, steps: tuple[Step, ...], runs: np.ndarray | None, device: str
+) -> da.Array:
+    """Build one task for each block: its own and its neighbours' source blocks, all steps."""
+    name = "calscipy-filter-" + tokenize(source.name, steps, runs, device)
+    axes = (0, source.ndim - 2, source.ndim - 1)
+    halo = [(0, 0)] * source.ndim
+    for axis, total in zip(axes, total_halo(steps), strict=True):
+        halo[axis] = total
+    reaches = [
+        _reaches(sizes, *around) for sizes, around in zip(source.chunks, halo, strict=True)
+    ]
+    graph = {}
+    for block in itertools.product(*(range(len(sizes)) for sizes in source.chunks)):
+        reach = [reaches[axis][at] for axis, at in enumerate(block)]
+        places = itertools.product(*(range(r.first, r.last) for r in reach))
+        refs = [TaskRef((source.name, *place)) for place in places]
+        around = tuple(slice(r.start, r.stop) for r in reach)
+        local = runs if runs is None else runs[around[:-2]]
+        task = _Block(
+            steps,
+            local,
+            device,
+            tuple(r.stop - r.start for r in reach),
+            tuple((r.before, r.before + r.core) for r in reach),
+            tuple(r.offsets for r in reach),
+        )
+        key = (name, *block)
+        graph[key] = Task(key, task, *refs)
+    layer = FilterLayer(graph, source, steps, runs, device)
+    return da.Array(
+        HighLevelGraph.from_collections(name, layer, dependencies=[source]),
+        name,
+        source.chunks,
+        meta=source._meta.astype(steps[-1].dtype),
+    )
+
+
+def total_halo(steps: tuple[Step, ...]) -> Halo:
+    """Sum the halos of a chain of filters."""
+    return tuple(
+        (sum(s.halo[axis][0] for s in steps), sum(s.halo[axis][1] for s in steps))
+        for axis in range(3)
+    )
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """What one output block takes from the source along one axis."""
+
+    first: int  # source blocks [first, last)
+    last: int
+    start: int  # samples [start, stop)
+    stop: int
+    before: int  # samples of halo before the core
+    core: int
+    offsets: tuple[int, ...]  # where each source block starts, counted from `start`
+
+
+def _reaches(sizes: tuple[int, ...], before: int, after: int) -> list[_Reach]:
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    total = int(edges[-1])
+    found = []
+    for at, size in enumerate(sizes):
+        start = max(0, int(edges[at]) - before)
+        stop = min(total, int(edges[at + 1]) + after)
+        first = int(np.searchsorted(edges, start, side="right")) - 1
+        last = int(np.searchsorted(edges, stop, side="left"))
+        offsets = tuple(int(edge) - start for edge in edges[first:last])
+        found.append(_Reach(first, last, start, stop, int(edges[at]) - start, size, offsets))
+    return found
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The work of one task: put the source blocks together, filter, cut out the core."""
+
+    steps: tuple[Step, ...]
+    runs: np.ndarray | None
+    device: str
+    shape: tuple[int, ...]
+    core: tuple[Any, ...]
+    offsets: tuple[tuple[int, ...], ...] = ()
+
+    def __call__(self, *parts: Any) -> Any:
+        whole = self._assemble(parts)
+        if not self.offsets:
+            keep: tuple[slice, ...] = (slice(None),) * whole.ndim
+        else:
+            keep = tuple(slice(*limits) for limits in self.core)
+        frames = keep[0].indices(whole.shape[0])[:2]
+        xp = _namespace(whole)
+        core_shape = [len(range(*k.indices(n))) for k, n in zip(keep, whole.shape, strict=True)]
+        out = xp.empty(core_shape, self.steps[-1].dtype)
+        batch_keep = [range(*k.indices(n)) for k, n in zip(keep, whole.shape, strict=True)][1:-2]
+        for position, batch in zip(
+            np.ndindex(*core_shape[1:-2]), itertools.product(*batch_keep), strict=True
+        ):
+            stack = whole[(slice(None), *batch)]
+            for run, valid in self._runs(batch, stack.shape[0]):
+                low, high = max(run.start, frames[0]), min(run.stop, frames[1])
+                if low >= high:
+                    continue
+                target = (slice(low - frames[0], high - frames[0]), *position)
+                if not valid:
+                    out[target] = stack[(slice(low, high), *keep[-2:])].astype(out.dtype)
+                    continue
+                result = self._filter(stack[run], low - run.start, high - run.start)
+                out[target] = result[(slice(None), *keep[-2:])]
+        return out
+
+    def _assemble(self, parts: tuple[Any, ...]) -> Any:
+        if len(parts) == 1:
+            starts = [-o[0] if o else 0 for o in self.offsets] or [0] * len(self.shape)
+            return parts[0][
+                tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))
+            ]
+        whole = _namespace(parts[0]).empty(self.shape, parts[0].dtype)
+        places = itertools.product(*self.offsets)
+        for part, place in zip(parts, places, strict=True):
+            into, taken = [], []
+            for offset, length, size in zip(place, part.shape, self.shape, strict=True):
+                low, high = max(0, offset), min(size, offset + length)
+                into.append(slice(low, high))
+                taken.append(slice(low - offset, high - offset))
+            whole[tuple(into)] = part[tuple(taken)]
+        return whole
+
+    def _runs(self, batch: tuple[int, ...], frames: int) -> Iterator[tuple[slice, bool]]:
+        if self.runs is None:
+            yield slice(0, frames), True
+            return
+        labels = self.runs[(slice(None), *batch)]
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(labels)) + 1, [frames]])
+        for start, stop in itertools.pairwise(edges):
+            yield slice(int(start), int(stop)), bool(labels[start] != INVALID)
+
+    def _filter(self, stack: Any, low: int, high: int) -> Any:
+        """Filter frames ``low`` to ``high`` of a stack that holds their halo."""
+        if _is_cupy(stack) or self.device == "cpu":
+            return _chain(stack, self.steps)[low:high]
+        return self._filter_on_gpu(stack, low, high)
+
+    def _filter_on_gpu(self, stack: np.ndarray, low: int, high: int) -> np.ndarray:
+        import cupy
+
+        try:
+            with _GPU_SLOTS:
+                result = _chain(cupy.asarray(stack), self.steps)
+                return cupy.asnumpy(result[low:high])
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            failure = error
+        if high - low > 1:
+            # Half of the frames with their halo: the edges cut anew lie outside of the core.
+            before, after = total_halo(self.steps)[0]
+            halves = []
+            middle = (low + high) // 2
+            for a, b in ((low, middle), (middle, high)):
+                start, stop = max(0, a - before), min(stack.shape[0], b + after)
+                halves.append(self._filter_on_gpu(stack[start:stop], a - start, b - start))
+            return np.concatenate(halves)
+        message = (
+            f"a block of shape {stack.shape} ({stack.dtype}) does not fit into the memory of the "
+            f"GPU even one frame at a time ({failure})."
+        )
+        if self.device == "auto":
+            warn(f"{message} It ran on the CPU.", DeviceWarning)
+            return _chain(stack, self.steps)[low:high]
+        raise DeviceError(f"{message} Use smaller chunks of y and x, or device='auto'.")
+
+
+_GPU_SLOTS = threading.BoundedSemaphore(2)  # more blocks in flight fill the card's memory
+
+
+def _chain(stack: Any, steps: tuple[Step, ...]) -> Any:
+    ndimage = _ndimage(stack)
+    for step in steps:
+        stack = step.kernel(stack, ndimage=ndimage, **step.arguments)
+        if stack.dtype != step.dtype:
+            stack = stack.astype(step.dtype)
+    return stack
+
+
+def _is_cupy(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
+def _namespace(array: Any) -> Any:
+    if not _is_cupy(array):
+        return np
+    import cupy
+
+    return cupy
+
+
+def _ndimage(array: Any) -> Any:
+    if not _is_cupy(array):
+        return scipy.ndimage
+    import cupyx.scipy.ndimage
+
+    return cupyx.scipy.ndimage
+
+
+def gpu_available() -> bool:
+    """Tell whether CuPy is installed and sees a GPU."""
+    try:
+        import cupy
+
+        return bool(cupy.is_available())
+    except ImportError:
+        return False
+
+
+def _resolve_device(device: Device | None) -> str:
+    wanted = device or get_option("device")
+    if wanted not in ("cpu", "gpu", "auto"):
+        raise DeviceError(f"device must be 'cpu', 'gpu' or 'auto', got {wanted!r}")
+    if wanted == "cpu" or gpu_available():
+        return str(wanted)
+    if wanted == "auto":
+        warn(
+            "no usable GPU was found; running on the CPU.", DeviceWarning
+        )
+        return "cpu"
+    raise DeviceError(
+        "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. Install "
+        "calscipy[gpu-cuda12] or calscipy[gpu-cuda13] on a machine with a GPU, or use "
+        "device='auto' or 'cpu'."
+    )
+
+
+def along_time(
+    data: Any,
+    kernel: Callable[..., Any],
+    *,
+    parts: list[slice],
+    dtype: np.dtype,
+    valid: Any = None,
+    others: tuple[Any, ...] = (),
+    labels: np.ndarray | None = None,
+    **arguments: Any,
+) -> Any:
+    """Apply a kernel to rows of the whole time axis, each epoch by itself.
+
+    Parameters
+    ----------
+    data : ndarray or dask.array.Array, shape (..., samples)
+        Rows; a dask array must have one chunk along time (see ``whole_time``).
+    kernel : callable
+        ``kernel(rows, *others, **arguments)``, shape of its result as that of ``rows``.
+    parts : list of slice
+        Epochs.
+    dtype : dtype
+        Of the result.
+    valid : ndarray of bool, broadcastable to data, optional
+        Samples that are False reach the kernel as NaN.
+    others : tuple of arrays of the same shape
+        Further rows for the kernel.
+    labels : ndarray, shape of the first dimension, optional
+        Names of the rows, handed to the kernel as ``labels``.
+    """
+    work = _Rows(kernel, tuple(parts), np.dtype(dtype), arguments, labels)
+    operands = [data, *others]
+    if not any(isinstance(operand, da.Array) for operand in operands):
+        return work(*operands, valid=valid)
+    chunks = next(o.chunks for o in operands if isinstance(o, da.Array))
+    lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
+    lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
+    if valid is not None:
+        lazy.append(da.from_array(np.broadcast_to(valid, data.shape), chunks=chunks))
+        work = _Rows(kernel, work.parts, work.dtype, arguments, labels, masked=True)
+    return da.map_blocks(
+        work, *lazy, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype), name=None
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The work of one task along time."""
+
+    kernel: Callable[..., Any]
+    parts: tuple[slice, ...]
+    dtype: np.dtype
+    arguments: Mapping[str, Any]
+    labels: np.ndarray | None = None
+    masked: bool = False
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
+        parts = [(part.start, part.stop) for part in self.parts]
+        return name, parts, str(self.dtype), dict(self.arguments), self.labels, self.masked
+
+    def __call__(self, *rows: Any, valid: Any = None, block_info: Any = None) -> Any:
+        if self.masked:
+            *rows, valid = rows  # type: ignore[assignment]
+        data, *others = (np.asarray(r) for r in rows)
+        if valid is not None:
+            data = np.where(valid, data, np.nan).astype(_floating(data.dtype))
+        arguments = dict(self.arguments)
+        if self.labels is not None:
+            names = self.labels
+            if block_info:
+                names = names[slice(*block_info[0]["array-location"][0])]
+            arguments["labels"] = names
+        out = np.empty(data.shape, self.dtype)
+        for part in self.parts:
+            out[..., part] = self.kernel(
+                data[..., part], *(other[..., part] for other in others), **arguments
+            )
+        return out
+
+
+def _floating(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else np.dtype("f4")
+
+
+def whole_time(data: Any, axis: int, *, movie: bool, verb: str) -> Any:
+    """Bring the whole time axis into one chunk where that fits into memory.
+
+    Traces are small and always rechunked. A movie is rechunked into bands of pixels if it fits
+    into ``memory_limit``.
+
+    Raises
+    ------
+    ChunkError
+        For a movie in chunks of frames that is larger than the limit.
+    """
+    if not isinstance(data, da.Array) or data.numblocks[axis] == 1:
+        return data
+    if not movie:
+        return data.rechunk({axis: -1})
+    limit = get_option("memory_limit")
+    if data.nbytes > limit:
+        raise ChunkError(
+            f"{verb} needs the whole time axis of every pixel, but the movie of {data.nbytes} "
+            f"bytes is in {data.numblocks[axis]} chunks of frames and does not fit into "
+            f"memory_limit={limit}. Open it with ImagingSession.open(path, chunks='time'), or "
+            "save it to zarr first (movie.cs.to_zarr(path)) and open that."
+        )
+    return data.rechunk({axis: -1, data.ndim - 2: "auto"} if axis == 0 else {axis: -1})
+
+
+def roi_sums(
+    data: Any,
+    kernel: Callable[..., Any],
+    pieces: Callable[[slice, slice], Any],
+    neurons: int,
+) -> Any:
+    """Reduce a movie ``(frames, ..., y, x)`` to rows ``(neurons, ..., frames)`` in float64.
+
+    ``pieces(rows, columns)`` gives the weights of a rectangle of pixels; rectangles without
+    weights are never read.
+    """
+    if not isinstance(data, da.Array):
+        whole = pieces(slice(0, data.shape[-2]), slice(0, data.shape[-1]))
+        return kernel(np.asarray(data), whole)
+    sums = []
+    for at, rows in enumerate(_slices(data.chunks[-2])):
+        for across, columns in enumerate(_slices(data.chunks[-1])):
+            weights = pieces(rows, columns)
+            if weights.nnz == 0:
+                continue
+            part = data.blocks[(..., at, across)]
+            batch = tuple(range(1, data.ndim - 2))
+            sums.append(
+                da.blockwise(
+                    kernel,
+                    ("n", *batch, 0),
+                    part,
+                    (0, *batch, "y", "x"),
+                    weights=weights,
+                    new_axes={"n": neurons},
+                    concatenate=True,
+                    dtype=np.float64,
+                    meta=np.empty((0,) * (data.ndim - 1)),
+                )
+            )
+    if not sums:
+        shape = (neurons, *data.shape[1:-2], data.shape[0])
+        return da.zeros(shape, chunks=(neurons, *data.chunks[1:-2], data.chunks[0]))
+    return sums[0] if len(sums) == 1 else sum(sums[1:], sums[0])
+
+
+def _slices(sizes: tuple[int, ...]) -> list[slice]:
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]

@@ -1,0 +1,115 @@
+"""Every operation adds one line to the CF attribute ``history``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Any, Concatenate, ParamSpec
+
+import dask
+import numpy as np
+import xarray as xr
+
+from calscipy._version import __version__
+
+P = ParamSpec("P")
+Operation = Callable[Concatenate[xr.DataArray, P], xr.DataArray]
+
+
+def recorded(operation: Operation[P]) -> Operation[P]:
+    """Keep the attributes of the input and add a line to its history.
+
+    The result has the attributes of the input, changed by those that the operation sets
+    (whatever ``xr.set_options(keep_attrs=)`` says), and a history with one more line.
+    Arguments left at None are not written.
+    """
+    signature = inspect.signature(operation)
+
+    @functools.wraps(operation)
+    def wrapper(data: xr.DataArray, /, *args: P.args, **kwargs: P.kwargs) -> xr.DataArray:
+        if not isinstance(data, xr.DataArray):
+            raise TypeError(
+                f"{operation.__name__} needs an xarray.DataArray, got {type(data).__name__}. "
+                "Wrap it first, for instance calscipy.from_numpy(array, frame_rate=30)."
+            )
+        result = operation(data, *args, **kwargs)
+        bound = signature.bind(data, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = {name: value for name, value in list(bound.arguments.items())[1:]}
+        resolved = result.attrs.pop(ARGUMENTS, {})
+        attrs = {**data.attrs, **result.attrs}
+        line = history_line(operation.__name__, {**arguments, **resolved})
+        return result.assign_attrs(attrs | {"history": append(data.attrs.get("history"), line)})
+
+    return wrapper
+
+
+def described(
+    result: xr.DataArray, *, units: str, long_name: str, **used: Any
+) -> xr.DataArray:
+    """Label a result; ``used`` are the arguments that its method filled in."""
+    attrs = {"units": units, "long_name": long_name}
+    return result.assign_attrs(attrs | ({ARGUMENTS: used} if used else {}))
+
+
+# An operation whose method fills in defaults leaves the values that it used under this key.
+ARGUMENTS = "_calscipy_arguments"
+
+
+def append(history: str | None, line: str) -> str:
+    """Add a line to a history that may be empty."""
+    return f"{history}\n{line}" if history else line
+
+
+def history_line(name: str, arguments: Mapping[str, Any]) -> str:
+    """Write one step: when, by which version, what, with which arguments."""
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    given = {key: describe(value) for key, value in arguments.items() if value is not None}
+    text = json.dumps(given, ensure_ascii=False)
+    return f"{stamp} calscipy {__version__} {name} {text}"
+
+
+def describe(value: Any) -> Any:
+    """Describe an argument: numbers and words as they are, arrays by name, shape and checksum.
+
+    A lazy array has a token in place of the checksum, so that describing computes nothing.
+    """
+    if isinstance(value, xr.DataArray | np.ndarray):
+        name = value.name if isinstance(value, xr.DataArray) else None
+        return {
+            "array": name or "unnamed",
+            "shape": list(value.shape),
+            "dtype": str(value.dtype),
+            **_identity(value),
+        }
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, PurePath):
+        return value.name
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return repr(value)
+
+
+def _identity(value: xr.DataArray | np.ndarray) -> dict[str, str]:
+    variables = [value]
+    if isinstance(value, xr.DataArray):
+        variables = [value.variable, *(value[name].variable for name in sorted(value.coords))]
+    data = [getattr(variable, "data", variable) for variable in variables]
+    if any(dask.is_dask_collection(item) for item in data):
+        return {"token": dask.base.tokenize(*data)}
+    digest = hashlib.sha256()
+    for item in data:
+        array = np.ascontiguousarray(item)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes() if array.dtype.kind not in "OT" else repr(array.tolist()).encode())
+    return {"sha256": digest.hexdigest()[:16]}

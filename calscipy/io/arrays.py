@@ -1,0 +1,92 @@
+"""Arrays in memory as labelled movies and traces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from calscipy import model
+from calscipy.errors import ArgumentError
+
+_MOVIE_DIMS = {
+    3: (model.FRAMES, model.Y, model.X),
+    4: (model.FRAMES, model.CHANNEL, model.Y, model.X),
+    5: model.MOVIE_DIMS,
+}
+
+
+def from_numpy(
+    array: Any,
+    *,
+    frame_rate: float,
+    dims: tuple[str, ...] | None = None,
+    microns_per_pixel: float | tuple[float, float] | None = None,
+    units: str = "count",
+    name: str | None = None,
+) -> xr.DataArray:
+    """Label an array as a movie or as traces.
+
+    Parameters
+    ----------
+    array : ndarray or dask.array.Array
+        Traces ``(neuron, time)`` or a movie ``(frames, y, x)``, ``(frames, channel, y, x)`` or
+        ``(frames, channel, plane, y, x)``. It is not copied.
+    frame_rate : float
+        Frames (volumes) in a second. There is no default.
+    dims : tuple of str, optional
+        Names of the dimensions where they differ from the above.
+    microns_per_pixel : float or (float, float), optional
+        Size of a pixel in um, one or ``(y, x)``. Without it, ``y`` and ``x`` count pixels.
+    units : str, default "count"
+        Units of the values.
+    name : str, optional
+        Name; ``"movie"`` or ``"traces"`` by default.
+
+    Returns
+    -------
+    DataArray
+        With a ``time`` coordinate in s that starts at 0.
+
+    Raises
+    ------
+    ArgumentError
+        If the frame rate is not positive or the dimensions do not fit.
+
+    Examples
+    --------
+    >>> movie = from_numpy(np.zeros((4, 2, 3), "uint16"), frame_rate=2)
+    >>> movie.dims, movie.time.values.tolist()
+    (('frames', 'y', 'x'), [0.0, 0.5, 1.0, 1.5])
+    """
+    if not (np.isfinite(frame_rate) and frame_rate > 0):
+        raise ArgumentError(f"from_numpy needs frame_rate > 0 in Hz, got {frame_rate!r}")
+    if dims is None:
+        dims = (model.NEURON, model.TIME) if array.ndim == 2 else _MOVIE_DIMS.get(array.ndim)
+    if dims is None or len(dims) != array.ndim:
+        raise ArgumentError(
+            f"from_numpy needs one name for each of the {array.ndim} dimensions, got {dims}. "
+            "Give them, for instance dims=('frames', 'plane', 'y', 'x')."
+        )
+    data = xr.DataArray(array, dims=dims, attrs={"units": units, "long_name": "fluorescence"})
+    along = model.time_dim(data, "from_numpy")
+    times = np.arange(data.sizes[along]) / float(frame_rate)
+    attrs = {"units": "s", "long_name": "time since the first frame"}
+    coords: dict[str, Any] = {model.TIME: (along, times, attrs)}
+    if model.kind(data) == "movie":
+        sizes = np.broadcast_to(
+            np.nan if microns_per_pixel is None else microns_per_pixel, (2,)
+        ).astype(float)
+        for dim, size in zip((model.Y, model.X), sizes, strict=True):
+            coords[dim] = model.pixel_coordinate(
+                dim, data.sizes[dim], float(size) if size > 0 else None
+            )
+    elif model.NEURON in dims:
+        coords[model.NEURON] = (model.NEURON, np.arange(data.sizes[model.NEURON]))
+    for dim in (model.CHANNEL, model.PLANE):
+        if dim in dims:
+            count = np.arange(data.sizes[dim])
+            coords[dim] = (dim, [f"Ch{c + 1}" for c in count] if dim == model.CHANNEL else count)
+    kind = model.kind(data)
+    return data.assign_coords(coords).rename(name or (model.MOVIE if kind == "movie" else model.TRACES))

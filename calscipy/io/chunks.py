@@ -1,0 +1,68 @@
+"""How movies are cut into dask chunks."""
+
+from __future__ import annotations
+
+import dask
+import dask.system
+import xarray as xr
+
+from calscipy import model
+from calscipy.errors import ArgumentError, ChunkError
+from calscipy.options import get_option
+
+MIN_FRAMES = 64
+MIN_ROWS = 16
+
+Chunks = str | dict[str, int] | None
+
+
+def frames_per_chunk(frame_bytes: int) -> int:
+    """Return how many whole frames one chunk holds.
+
+    As many as ``chunk_bytes`` allows, and at least 64 where eight such chunks fit into the
+    memory limit: with fewer, the frames that neighbouring blocks share cost more than 16 %.
+    """
+    affordable = get_option("memory_limit") // (8 * frame_bytes)
+    return max(1, get_option("chunk_bytes") // frame_bytes, min(MIN_FRAMES, affordable))
+
+
+def rows_per_band(movie: xr.DataArray) -> int:
+    """Return the height of a band of rows over all frames that fits into memory.
+
+    Raises
+    ------
+    ChunkError
+        If not even 16 rows of all frames fit.
+    """
+    sizes = movie.sizes
+    row_bytes = sizes[model.FRAMES] * sizes[model.X] * movie.dtype.itemsize
+    workers = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+    rows = get_option("memory_limit") // (workers * max(row_bytes, 1))
+    if rows < min(MIN_ROWS, sizes[model.Y]):
+        raise ChunkError(
+            f"{MIN_ROWS} rows of all {sizes[model.FRAMES]} frames need {MIN_ROWS * row_bytes} "
+            f"bytes for each of {workers} threads, more than memory_limit="
+            f"{get_option('memory_limit')}. Save the movie first and open the store "
+            "(movie.cs.to_zarr(path) or session.save(path)), or raise the limit with "
+            "calscipy.set_options(memory_limit=...)."
+        )
+    return int(min(rows, sizes[model.Y]))
+
+
+def chunk_movie(movie: xr.Dataset, chunks: Chunks) -> xr.Dataset:
+    """Chunk a dataset that holds a movie: ``"frames"``, ``"time"``, explicit, or not at all."""
+    if chunks is None:
+        return movie
+    data = movie[model.MOVIE]
+    if isinstance(chunks, dict):
+        return movie.chunk(chunks)
+    whole = {dim: data.sizes[dim] for dim in data.dims}
+    single = {dim: 1 for dim in (model.CHANNEL, model.PLANE) if dim in data.dims}
+    if chunks == "frames":
+        frame_bytes = data.sizes[model.Y] * data.sizes[model.X] * data.dtype.itemsize
+        return movie.chunk(whole | single | {model.FRAMES: frames_per_chunk(frame_bytes)})
+    if chunks == "time":
+        return movie.chunk(whole | single | {model.Y: rows_per_band(data)})
+    raise ArgumentError(
+        f"chunks must be 'frames', 'time', a mapping by dimension, or None; got {chunks!r}"
+    )

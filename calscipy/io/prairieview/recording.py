@@ -1,0 +1,487 @@
+"""Which image is where and when: a scan and a folder listing, sorted into tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import Counter
+from collections.abc import Sequence as Listing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from calscipy.errors import (
+    ArgumentError,
+    CalscipyWarning,
+    DamagedRecordingWarning,
+    RecordingError,
+    first_few,
+    warn,
+)
+from calscipy.io.prairieview.frames import FrameLayout, complete_pages, is_plain
+from calscipy.io.prairieview.scan import Entry, Frame, Scan, Sequence
+
+Check = Literal["sizes", "headers"]
+
+MAX_PIXELS = 2**28
+_PLANE_TYPES = {
+    "TSeries Timed Element",
+    "TSeries Brightness Over Time Element",
+    "BrightnessOverTime",
+    "Single",
+}
+_VOLUME_WORDS = ("ZSeries", "AtlasVolume")
+_LOOKED_INTO = 16  # files that differ in size from what the XML says before we stop looking
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a recording by frame, channel and plane."""
+
+    names: np.ndarray  # (frames, channel, plane), bytes
+    pages: np.ndarray  # zero-based
+    frames: tuple[tuple[Frame | None, ...], ...]  # [frames][plane]
+    sequences: tuple[Sequence, ...]  # one for each frame
+    channels: tuple[int, ...]
+    channel_names: tuple[str, ...]
+
+    @property
+    def planes(self) -> int:
+        """Planes of one volume; 1 for a plane series."""
+        return int(self.names.shape[2])
+
+
+def arrange(scan: Scan, cycles: Listing[int] | None = None) -> Images:
+    """Sort the frames of a scan into frames, channels and planes."""
+    sequences = [sequence for sequence in scan.sequences if sequence.frames]
+    if cycles is not None:
+        known = [sequence.cycle for sequence in sequences]
+        unknown = sorted(set(cycles) - set(known))
+        if unknown:
+            raise ArgumentError(
+                f"{scan.path}: no images in cycles {first_few(unknown)}; "
+                f"cycles with images: {first_few(known, 20)}."
+            )
+        sequences = [sequence for sequence in sequences if sequence.cycle in set(cycles)]
+    if not sequences:
+        raise RecordingError(
+            f"{scan.path}: the XML lists no images (Sequence types: "
+            f"{sorted({s.type for s in scan.sequences}) or 'none'}). "
+            "calscipy opens recordings that hold images."
+        )
+    if _is_volumetric(scan, sequences):
+        planes = max(len(sequence.frames) for sequence in sequences)
+        flips = _reversed_volumes(scan, sequences)
+        rows = []
+        for sequence, flip in zip(sequences, flips, strict=True):
+            row: tuple[Frame | None, ...] = sequence.frames
+            row += (None,) * (planes - len(row))
+            rows.append((sequence, row[::-1] if flip else row))
+    else:
+        rows = [(sequence, (frame,)) for sequence in sequences for frame in sequence.frames]
+    return _tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
+
+
+def _is_volumetric(scan: Scan, sequences: list[Sequence]) -> bool:
+    volumes = [s for s in sequences if any(word in s.type for word in _VOLUME_WORDS)]
+    if 0 < len(volumes) < len(sequences):
+        kinds = ", ".join(f"{s.cycle} {s.type!r}" for s in sequences[:6])
+        raise RecordingError(
+            f"{scan.path}: the recording mixes volumes and plane series (cycles {kinds}), which "
+            "do not fit into one movie. Open them one kind at a time with cycles=[...]."
+        )
+    if volumes:
+        return True
+    linescans = [s.cycle for s in sequences if s.type == "Linescan"]
+    unknown = sorted({s.type for s in sequences} - _PLANE_TYPES - {"Linescan"})
+    if linescans:
+        warn(
+            f"{scan.path}: cycles {first_few(linescans)} are line scans: each image is opened as "
+            "a frame whose y axis is time, not space.",
+            CalscipyWarning,
+        )
+    if unknown:
+        warn(
+            f"{scan.path}: unknown Sequence types {first_few(unknown)}; their images are read "
+            "as a plane series in the order of the XML.",
+            CalscipyWarning,
+        )
+    return False
+
+
+def _reversed_volumes(scan: Scan, sequences: list[Sequence]) -> list[bool]:
+    """Tell which volumes were acquired in the other direction.
+
+    From the Z positions where the frames carry them, else every second one.
+    """
+    if not any(sequence.bidirectional_z for sequence in sequences):
+        return [False] * len(sequences)
+    directions = [_direction(scan, sequence) for sequence in sequences]
+    if directions[0] and all(directions):
+        return [direction != directions[0] for direction in directions]
+    return [at % 2 == 1 for at in range(len(sequences))]
+
+
+def _direction(scan: Scan, sequence: Sequence) -> int:
+    """Sign of the Z device that moves most from the first to the last frame; 0 if none does."""
+    ends = [
+        [
+            number(scan.lookup(sequence, frame, "positionCurrent", "ZAxis", device))
+            for device in z_devices(scan)
+        ]
+        for frame in (sequence.frames[0], sequence.frames[-1])
+    ]
+    way = np.nan_to_num(np.diff(np.array(ends), axis=0)).ravel()
+    return int(np.sign(way[np.argmax(np.abs(way))])) if way.size else 0
+
+
+def _tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) -> Images:
+    labels: dict[int, str] = {}
+    for row in rows:
+        for frame in row:
+            for file in frame.files if frame else ():
+                labels.setdefault(file.channel, file.channel_name)
+    channels = sorted(labels)
+    at = {channel: position for position, channel in enumerate(channels)}
+    shape = (len(rows), len(channels), len(rows[0]))
+    names: list[bytes] = [b""] * (shape[0] * shape[1] * shape[2])
+    pages = np.zeros(shape, dtype=np.int32)
+    for t, row in enumerate(rows):
+        for p, frame in enumerate(row):
+            for file in frame.files if frame else ():
+                c = at[file.channel]
+                names[(t * shape[1] + c) * shape[2] + p] = file.filename.encode()
+                if file.page > 1:
+                    pages[t, c, p] = file.page - 1
+    repeated = {name for name, count in Counter(labels.values()).items() if count > 1}
+    return Images(
+        names=np.array(names, dtype=np.bytes_).reshape(shape),
+        pages=pages,
+        frames=tuple(rows),
+        sequences=tuple(sequences),
+        channels=tuple(channels),
+        channel_names=tuple(
+            f"{labels[c]} ({c})" if labels[c] in repeated else labels[c] for c in channels
+        ),
+    )
+
+
+def frame_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
+    """Return height and width, the same in every cycle.
+
+    From the XML; from the first file that exists if the XML does not say.
+    """
+    found: dict[tuple[int, int], list[int]] = {}
+    for at, sequence in enumerate(images.sequences):
+        if at and sequence is images.sequences[at - 1]:
+            continue
+        first = next(frame for frame in images.frames[at] if frame is not None)
+        texts = [
+            _scalar(scan, sequence, first, key) for key in ("linesPerFrame", "pixelsPerLine")
+        ]
+        if all(text is not None for text in texts):
+            height, width = (_count(scan, text) for text in texts)
+            found.setdefault((height, width), []).append(sequence.cycle)
+    if len(found) > 1:
+        text = "; ".join(
+            f"{h} x {w} in cycles {first_few(cycles)}" for (h, w), cycles in found.items()
+        )
+        raise RecordingError(
+            f"{scan.path}: the frames differ in size between cycles ({text}) and do not fit "
+            "into one movie. Open cycles of one size with cycles=[...]."
+        )
+    if not found:
+        return _probe_shape(scan, images, folder)
+    shape = next(iter(found))
+    if not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+        raise RecordingError(
+            f"{scan.path}: the XML claims frames of {shape[0]} x {shape[1]} pixels; between 1 "
+            f"and {MAX_PIXELS} pixels are accepted. The XML is damaged: copy it again."
+        )
+    return shape
+
+
+def _probe_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
+    import tifffile
+
+    for name in images.names.ravel():
+        path = folder / name.decode()
+        if name and path.is_file():
+            try:
+                with tifffile.TiffFile(path, is_ome=False) as file:
+                    height, width = file.pages[0].shape
+            except Exception as error:  # tifffile raises many kinds on damaged files
+                raise RecordingError(
+                    f"{path}: the XML does not give the size of the frames and this first file "
+                    f"cannot be read ({error}). Copy it again."
+                ) from error
+            return int(height), int(width)
+    raise RecordingError(
+        f"{scan.path}: the XML does not give the size of the frames and none of its files "
+        "is here. Copy the TIFF files into the folder."
+    )
+
+
+def _scalar(scan: Scan, sequence: Sequence, frame: Frame, key: str) -> str | None:
+    for state in (frame.state, sequence.state, scan.state):
+        entry = state.get(key) if state else None
+        if isinstance(entry, Entry):
+            return entry.value
+    return None
+
+
+def _count(scan: Scan, text: str | None) -> int:
+    try:
+        return int(str(text))
+    except ValueError:
+        raise RecordingError(
+            f"{scan.path}: the XML gives the size of the frames as {text!r}, a whole number of "
+            "pixels was expected. Copy the XML again."
+        ) from None
+
+
+def find_valid(
+    scan: Scan, images: Images, folder: Path, shape: tuple[int, int], check: Check
+) -> np.ndarray:
+    """Tell which images are there and whole, and warn about the others once.
+
+    Works from one listing of the folder: a file is opened only if it is smaller than a plain
+    frame of this shape, or with ``check="headers"``.
+    """
+    if check not in get_args(Check):
+        raise ArgumentError(f"check must be one of {get_args(Check)}, got {check!r}")
+    sizes = _listing(folder)
+    wanted = images.names.ravel()
+    pages = images.pages.ravel()
+    faults: dict[int, str] = {}
+    by_file: dict[bytes, list[int]] = {}
+    for at, name in enumerate(wanted):
+        if not name:
+            faults[at] = "not acquired"
+        elif name not in sizes:
+            faults[at] = "missing"
+        else:
+            by_file.setdefault(name, []).append(at)
+    if not by_file and any(b"RAWDATA" in name for name in sizes):
+        raise RecordingError(
+            f"{folder}: the recording is still in Bruker's RAWDATA form and has no TIFF files. "
+            "Convert it with the Image-Block Ripping Utility of the same PrairieView version "
+            f"({scan.version}), then open it again."
+        )
+    faults |= _file_faults(by_file, pages, sizes, folder, shape, check)
+    _refuse_other_shape(scan, shape, faults, sum(map(len, by_file.values())))
+    valid = np.ones(wanted.size, dtype=bool)
+    valid[list(faults)] = False
+    _warn(scan, wanted, faults)
+    return valid.reshape(images.names.shape)
+
+
+def _listing(folder: Path) -> dict[bytes, int]:
+    """Sizes of the files of a folder by name; one pass, opening nothing."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name.encode(errors="surrogateescape"): entry.stat().st_size
+            for entry in entries
+            if entry.is_file()
+        }
+
+
+def _file_faults(
+    by_file: dict[bytes, list[int]],
+    pages: np.ndarray,
+    sizes: dict[bytes, int],
+    folder: Path,
+    shape: tuple[int, int],
+    check: Check,
+) -> dict[int, str]:
+    layout = FrameLayout(*shape)
+    faults: dict[int, str] = {}
+    trust_sizes = True
+    other_shape = 0
+    for name, positions in by_file.items():
+        last = int(pages[positions].max())
+        least = layout.file_bytes if last == 0 else layout.pixel_bytes * (last + 1)
+        if sizes[name] == 0:
+            faults |= dict.fromkeys(positions, "empty")
+            continue
+        suspect = trust_sizes and sizes[name] < least
+        if not suspect and check == "sizes":
+            continue
+        path = folder / name.decode(errors="surrogateescape")
+        if last == 0 and is_plain(path, layout) and sizes[name] >= least:
+            continue
+        found = complete_pages(path, [int(pages[at]) for at in positions], shape)
+        faults |= {at: fault for at, fault in zip(positions, found, strict=True) if fault}
+        if suspect and not any(found):
+            # A healthy file that is smaller than its pixels: compressed, so sizes tell nothing.
+            trust_sizes = False
+        other_shape += all(fault is not None and "pixels of" in fault for fault in found)
+        if other_shape == _LOOKED_INTO and len(faults) == sum(
+            len(by_file[key]) for key in list(by_file)[:_LOOKED_INTO]
+        ):
+            return dict.fromkeys(
+                (at for places in by_file.values() for at in places), str(found[0])
+            )
+    return faults
+
+
+def _refuse_other_shape(
+    scan: Scan, shape: tuple[int, int], faults: dict[int, str], present: int
+) -> None:
+    kinds = Counter(fault for fault in faults.values() if "pixels of" in fault)
+    if present and sum(kinds.values()) == present:
+        raise RecordingError(
+            f"{scan.path}: the XML says {shape[0]} x {shape[1]} pixels of uint16, but the files "
+            f"hold {first_few(list(kinds))}. The XML and the files belong to different "
+            "recordings, or the images were changed: put the original files back, or open the "
+            "TIFF files alone."
+        )
+
+
+def _warn(scan: Scan, wanted: np.ndarray, faults: dict[int, str]) -> None:
+    if not faults:
+        return
+    counts = Counter(faults.values())
+    kinds = ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
+    names = [wanted[at].decode(errors="replace") for at in sorted(faults) if wanted[at]]
+    example = f": {first_few(names)}" if names else ""
+    warn(
+        f"{scan.path.parent}: {len(faults)} of {wanted.size} images are missing or damaged "
+        f"({kinds}){example}. They read as 0 and are False in the coordinate 'valid', which "
+        "every operation honours. Copy these files again if they exist elsewhere.",
+        DamagedRecordingWarning,
+    )
+
+
+def frame_times(scan: Scan, images: Images) -> np.ndarray:
+    """Return acquisition times in s from the first frame, shape (frames, plane).
+
+    From ``absoluteTime``, else from the start of each sequence and ``relativeTime``. NaN where
+    a plane was not acquired.
+    """
+    absolute = _table(images, lambda sequence, frame: frame.absolute_time)
+    if not _increasing(absolute):
+        starts = _sequence_starts(images)
+        relative = _table(images, lambda sequence, frame: frame.relative_time)
+        absolute = relative + starts[:, None]
+    if not _increasing(absolute):
+        starts = _starts(absolute)
+        bad = int(np.argmin(np.r_[np.isfinite(starts[:1]), np.diff(starts) > 0]))
+        raise RecordingError(
+            f"{scan.path}: neither absoluteTime nor relativeTime increases from frame to frame "
+            f"(first at frame {bad} of the movie, in cycle {images.sequences[bad].cycle}), so "
+            "there is no trustworthy clock. Open the cycles before it with cycles=[...]."
+        )
+    return absolute - np.nanmin(absolute)
+
+
+def _starts(times: np.ndarray) -> np.ndarray:
+    """Time of the first acquired plane of every frame; NaN where there is none."""
+    first = np.where(np.isfinite(times), times, np.inf).min(axis=1)
+    return np.where(np.isfinite(first), first, np.nan)
+
+
+def _increasing(times: np.ndarray) -> bool:
+    starts = _starts(times)
+    return bool(np.isfinite(starts).all() and (np.diff(starts) > 0).all())
+
+
+def _sequence_starts(images: Images) -> np.ndarray:
+    """Wall-clock start of every frame's sequence in s, carried past midnight."""
+    starts = np.empty(len(images.sequences))
+    days = 0.0
+    for at, sequence in enumerate(images.sequences):
+        if at and sequence is images.sequences[at - 1]:
+            starts[at] = starts[at - 1]
+            continue
+        try:
+            clock = dt.time.fromisoformat(sequence.time[:15])
+        except ValueError:
+            starts[at] = np.nan if at else 0.0
+            continue
+        start = clock.hour * 3600 + clock.minute * 60 + clock.second + clock.microsecond / 1e6
+        if at and start + days < starts[at - 1]:
+            days += 86400.0
+        starts[at] = start + days
+    return starts
+
+
+def _table(images: Images, value: Any) -> np.ndarray:
+    """Evaluate a function of sequence and frame on every acquired plane, NaN elsewhere."""
+    return np.array(
+        [
+            [np.nan if frame is None else value(sequence, frame) for frame in row]
+            for sequence, row in zip(images.sequences, images.frames, strict=True)
+        ],
+        dtype=np.float64,
+    )
+
+
+def resolve(
+    scan: Scan, images: Images, key: str, index: str, subindex: str | None = None
+) -> np.ndarray:
+    """Return one number of the state for every image, shape (frames, plane).
+
+    NaN where a plane was not acquired or the state does not say.
+    """
+    if not _changes(images, key):
+        text = scan.lookup(images.sequences[0], _NO_FRAME, key, index, subindex)
+        constant = number(text)
+        return _table(images, lambda sequence, frame: constant)
+    return _table(
+        images,
+        lambda sequence, frame: number(scan.lookup(sequence, frame, key, index, subindex)),
+    )
+
+
+_NO_FRAME = Frame(0, 0.0, 0.0, (), None, None)
+
+
+def _changes(images: Images, key: str) -> bool:
+    """Tell whether any frame or sequence sets a key of the state anew."""
+    return any(key in sequence.state for sequence in images.sequences) or any(
+        frame is not None and frame.state is not None and key in frame.state
+        for row in images.frames
+        for frame in row
+    )
+
+
+def z_devices(scan: Scan) -> list[str]:
+    """Return the subindices of the Z devices, from the recording's state."""
+    position = scan.state.get("positionCurrent")
+    axis = position.get("ZAxis") if isinstance(position, dict) else None
+    return list(axis) if isinstance(axis, dict) else []
+
+
+def plane_positions(scan: Scan, images: Images) -> tuple[np.ndarray, str] | None:
+    """Return the Z of every image in um, shape (frames, plane), and the device's description.
+
+    The device whose position changes within a volume counts; if none or several do, the one
+    that the key ``zDevice`` names. None if the XML has no Z positions.
+    """
+    devices = z_devices(scan)
+    if not devices:
+        return None
+    tables = [resolve(scan, images, "positionCurrent", "ZAxis", device) for device in devices]
+    moving = [at for at, table in enumerate(tables) if _moves_within_a_volume(table)]
+    named = scan.state.get("zDevice")
+    chosen = devices.index(named.value) if isinstance(named, Entry) and named.value in devices else 0
+    if len(moving) == 1:
+        chosen = moving[0]
+    entry = scan.state["positionCurrent"]["ZAxis"][devices[chosen]]
+    return tables[chosen], entry.description or f"Z device {devices[chosen]}"
+
+
+def _moves_within_a_volume(positions: np.ndarray) -> bool:
+    steps = np.diff(positions, axis=1)
+    return bool((np.abs(steps[np.isfinite(steps)]) > 0).any())
+
+
+def number(text: str | None) -> float:
+    """Parse a number as PrairieView writes it; NaN where there is none."""
+    try:
+        return float(text) if text is not None else float("nan")
+    except ValueError:
+        return float("nan")

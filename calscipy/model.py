@@ -1,0 +1,195 @@
+"""The words of the data model: names of dimensions, groups and attributes, and the time axis."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from calscipy.errors import DimensionError, TimeAxisError
+
+FRAMES, TIME, CHANNEL, PLANE, Y, X = "frames", "time", "channel", "plane", "y", "x"
+NEURON, PIXEL, TRIAL, SIGNAL = "neuron", "pixel", "trial", "signal"
+MOVIE_DIMS = (FRAMES, CHANNEL, PLANE, Y, X)
+
+CYCLE, EPOCH, VALID, PLANE_TIME, Z = "cycle", "epoch", "valid", "plane_time", "z"
+
+MOVIE, TRACES, EVENTS, ROIS = "movie", "traces", "events", "rois"
+VOLTAGE, STIMULUS = "voltage", "stimulus"
+GROUPS = (MOVIE, TRACES, EVENTS, ROIS, VOLTAGE, STIMULUS)
+
+SCHEMA_VERSION = 1
+SCHEMA_ATTR = "calscipy_schema_version"
+COMPLETE_ATTR = "calscipy_complete"
+SOURCE_ATTR = "source"
+STATE_ATTR = "prairieview"
+LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level away
+PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
+
+REGULAR_TOLERANCE = 0.02
+
+Kind = Literal["movie", "image", "traces", "events", "rois"]
+
+
+def kind(data: xr.DataArray) -> Kind | None:
+    """Tell from the names of its dimensions what an array is.
+
+    Examples
+    --------
+    >>> kind(xr.DataArray(np.zeros((2, 3, 4)), dims=("frames", "y", "x")))
+    'movie'
+    """
+    dims = set(data.dims)
+    if {FRAMES, Y, X} <= dims:
+        return "movie"
+    if {Y, X} <= dims and TIME not in dims:
+        return "image"
+    if TRIAL in dims:
+        return None
+    if {NEURON, TIME} <= dims or dims == {TIME}:
+        return "events" if data.dtype == bool else "traces"
+    if dims == {PIXEL}:
+        return "rois"
+    return None
+
+
+def time_dim(data: xr.DataArray, verb: str) -> str:
+    """Return the dimension along which time runs.
+
+    Raises
+    ------
+    DimensionError
+        If there is neither ``frames`` nor ``time``.
+    """
+    for dim in (TIME, FRAMES):
+        if dim in data.dims:
+            return dim
+    raise DimensionError(
+        f"{verb} needs a {FRAMES!r} or {TIME!r} dimension, found {tuple(data.dims)}. "
+        f"Apply {verb} before averaging over time, or rename the dimension."
+    )
+
+
+def require_dims(data: xr.DataArray, dims: tuple[str, ...], verb: str) -> None:
+    """Raise unless ``data`` has all of ``dims``."""
+    missing = [dim for dim in dims if dim not in data.dims]
+    if missing:
+        raise DimensionError(
+            f"{verb} needs the dimensions {dims}, found {tuple(data.dims)}. "
+            f"Rename the dimensions that mean {missing}, for instance "
+            f"data.rename(t={missing[0]!r})."
+        )
+
+
+def seconds(data: xr.DataArray, verb: str) -> np.ndarray:
+    """Return the times of the samples in seconds, shape ``(samples,)``.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is no ``time`` coordinate: calscipy never assumes a frame rate.
+    """
+    dim = time_dim(data, verb)
+    if TIME not in data.coords or data[TIME].dims != (dim,):
+        raise TimeAxisError(
+            f"{verb} needs a 'time' coordinate along {dim!r} in seconds, found the coordinates "
+            f"{sorted(map(str, data.coords))}. Add one, for instance "
+            f"data.assign_coords(time=({dim!r}, numpy.arange(n) / frame_rate))."
+        )
+    return np.asarray(data[TIME].values, dtype=np.float64)
+
+
+def epochs(data: xr.DataArray) -> list[slice]:
+    """Return the stretches of samples that filters and baselines do not cross.
+
+    A new epoch starts where the ``epoch`` coordinate changes: between the cycles of a plane
+    series and between joined recordings. An array without it is one epoch.
+
+    Examples
+    --------
+    >>> data = xr.DataArray(np.zeros(4), dims="time", coords={"epoch": ("time", [1, 1, 2, 2])})
+    >>> epochs(data)
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    dim = time_dim(data, "epochs")
+    size = data.sizes[dim]
+    if EPOCH not in data.coords or data[EPOCH].dims != (dim,) or size == 0:
+        return [slice(0, size)]
+    labels = np.asarray(data[EPOCH].values)
+    starts = np.concatenate([[0], np.flatnonzero(labels[1:] != labels[:-1]) + 1, [size]])
+    return [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+
+
+def frame_rate(data: xr.DataArray, verb: str = "frame_rate") -> float:
+    """Return the rate in Hz: 1 / the median step between samples of one epoch.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is no time coordinate, or fewer than two samples in every epoch.
+    """
+    steps = _steps(data, verb)
+    if not steps.size:
+        raise TimeAxisError(
+            f"{verb} needs at least two samples in one epoch to know the frame rate, "
+            f"found {data.sizes[time_dim(data, verb)]}."
+        )
+    step = float(np.median(steps))
+    if not step > 0:
+        raise TimeAxisError(f"{verb} needs increasing times, found a median step of {step} s.")
+    return 1.0 / step
+
+
+def regular_rate(data: xr.DataArray, verb: str) -> float:
+    """Return the frame rate of a regular time axis.
+
+    Raises
+    ------
+    TimeAxisError
+        If a step inside an epoch is off by more than 2 %, naming the worst one.
+    """
+    rate = frame_rate(data, verb)
+    steps = _steps(data, verb)
+    off = np.abs(steps * rate - 1.0)
+    worst = int(np.argmax(off))
+    if off[worst] > REGULAR_TOLERANCE:
+        raise TimeAxisError(
+            f"{verb} needs evenly spaced samples, but a step of {steps[worst]:.6g} s differs "
+            f"from the usual {1 / rate:.6g} s by {off[worst]:.1%}. Select an even part "
+            "(data.sel(time=slice(a, b))) or resample it (data.interp(time=...))."
+        )
+    return rate
+
+
+def _steps(data: xr.DataArray, verb: str) -> np.ndarray:
+    times = seconds(data, verb)
+    return np.concatenate([np.diff(times[part]) for part in epochs(data)])
+
+
+def valid_frames(data: xr.DataArray) -> np.ndarray | None:
+    """Return ``valid`` in the order of the array's dimensions other than y and x.
+
+    None if the array has no such coordinate or if every frame is valid.
+    """
+    if VALID not in data.coords or FRAMES not in data.dims:
+        return None
+    order = tuple(dim for dim in data.dims if dim not in (Y, X))
+    mask = data[VALID].broadcast_like(data.isel({Y: 0, X: 0}, missing_dims="ignore")[VALID])
+    values = np.asarray(
+        mask.expand_dims({dim: data.sizes[dim] for dim in order if dim not in mask.dims})
+        .transpose(*order)
+        .values,
+        dtype=bool,
+    )
+    return None if values.all() else values
+
+
+def pixel_coordinate(dim: str, count: int, size_um: float | None) -> xr.Variable:
+    """Make the y or x coordinate: um from the first pixel, or pixels if the size is unknown."""
+    word = "row" if dim == Y else "column"
+    if size_um is None:
+        attrs = {"units": "1", "long_name": word, PIXEL_SIZE_ATTR: 1.0}
+        return xr.Variable(dim, np.arange(count, dtype=np.float64), attrs)
+    attrs = {"units": "um", "long_name": f"{dim} position", PIXEL_SIZE_ATTR: float(size_um)}
+    return xr.Variable(dim, np.arange(count) * float(size_um), attrs)

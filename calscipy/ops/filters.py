@@ -1,0 +1,217 @@
+"""Filters of movies: exact at every block edge, border of cycles and damaged frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+
+from calscipy import blocks, model
+from calscipy.errors import ArgumentError
+from calscipy.history import described, recorded
+from calscipy.kernels import filters as kernels
+from calscipy.options import Device
+
+Mode = Literal["reflect", "nearest", "mirror", "constant"]
+FILTER_DIMS = (model.FRAMES, model.Y, model.X)
+
+
+@recorded
+def gaussian_filter(
+    data: xr.DataArray,
+    *,
+    sigma: float | Sequence[float] | Mapping[str, float],
+    mode: Mode = "reflect",
+    device: Device | None = None,
+) -> xr.DataArray:
+    """Smooth a movie with a Gaussian; a scalar ``sigma`` blurs frames, y and x alike.
+
+    Parameters
+    ----------
+    data : DataArray
+        Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
+    sigma : float, sequence of three floats or mapping
+        Standard deviation in frames and pixels: one for all, ``(frames, y, x)``, or by
+        dimension, where those left out are not filtered.
+    mode : {"reflect", "nearest", "mirror", "constant"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+    device : {"cpu", "gpu", "auto"}, optional
+        Where to run; the option ``device`` by default.
+
+    Returns
+    -------
+    DataArray
+        Same dims, coordinates and units, float32 (float64 for float64 input). The same values
+        whatever the chunks. Frames that are not ``valid`` are passed on and enter no other
+        frame; the frames before and after them, and those of different epochs, are not mixed.
+
+    Examples
+    --------
+    >>> import calscipy as cs
+    >>> movie = cs.from_numpy(np.eye(4, dtype="uint16")[None] * 100, frame_rate=30)
+    >>> smooth = gaussian_filter(movie, sigma={"y": 1, "x": 1})
+    >>> smooth.dtype.name, smooth.attrs["units"]
+    ('float32', 'count')
+    """
+    sigmas = _by_dim(sigma, "sigma", default=0.0)
+    if any(value < 0 for value in sigmas):
+        raise ArgumentError(f"gaussian_filter needs sigma >= 0, got {sigma!r}")
+    step = blocks.Step(
+        kernels.gaussian,
+        kernels.gaussian_halo(sigmas),
+        _float_dtype(data),
+        {"sigma": sigmas, "mode": _mode(mode)},
+    )
+    return _filter(data, step, device, "gaussian_filter", "Gaussian filtered")
+
+
+@recorded
+def median_filter(
+    data: xr.DataArray,
+    *,
+    size: int | Sequence[int] | Mapping[str, int] = 3,
+    mode: Mode = "reflect",
+    device: Device | None = None,
+) -> xr.DataArray:
+    """Replace every sample by the median of a box; a scalar ``size`` spans frames, y and x alike.
+
+    Parameters
+    ----------
+    data : DataArray
+        Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
+    size : int, sequence of three ints or mapping, default 3
+        Extent of the box in frames and pixels: one for all, ``(frames, y, x)``, or by
+        dimension, where those left out have extent 1.
+    mode : {"reflect", "nearest", "mirror", "constant"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+    device : {"cpu", "gpu", "auto"}, optional
+        Where to run; the option ``device`` by default.
+
+    Returns
+    -------
+    DataArray
+        Same dims, coordinates, units and dtype; bit for bit the result of
+        ``scipy.ndimage.median_filter`` on the whole movie. Frames that are not ``valid`` and
+        borders of epochs are treated as in :func:`gaussian_filter`.
+
+    Examples
+    --------
+    >>> import calscipy as cs
+    >>> movie = cs.from_numpy(np.arange(27, dtype="uint16").reshape(3, 3, 3), frame_rate=30)
+    >>> int(median_filter(movie, size=3)[1, 1, 1])
+    13
+    """
+    step = _box_step(kernels.median, size, data.dtype, mode)
+    return _filter(data, step, device, "median_filter", "median filtered")
+
+
+@recorded
+def mean_filter(
+    data: xr.DataArray,
+    *,
+    size: int | Sequence[int] | Mapping[str, int] = 3,
+    mode: Mode = "reflect",
+    device: Device | None = None,
+) -> xr.DataArray:
+    """Replace every sample by the mean of a box; a scalar ``size`` spans frames, y and x alike.
+
+    Every window is summed by itself, so that a NaN or an outlier stays within its window.
+
+    Parameters
+    ----------
+    data : DataArray
+        Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
+    size : int, sequence of three ints or mapping, default 3
+        Extent of the box in frames and pixels: one for all, ``(frames, y, x)``, or by
+        dimension, where those left out have extent 1.
+    mode : {"reflect", "nearest", "mirror", "constant"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+    device : {"cpu", "gpu", "auto"}, optional
+        Where to run; the option ``device`` by default.
+
+    Returns
+    -------
+    DataArray
+        Same dims, coordinates and units, float32 (float64 for float64 input). Frames that are
+        not ``valid`` and borders of epochs are treated as in :func:`gaussian_filter`.
+
+    Examples
+    --------
+    >>> import calscipy as cs
+    >>> movie = cs.from_numpy(np.ones((1, 4, 4), "uint16"), frame_rate=30)
+    >>> float(mean_filter(movie, size={"y": 3})[0, 0, 0])
+    1.0
+    """
+    step = _box_step(kernels.mean, size, _float_dtype(data), mode)
+    return _filter(data, step, device, "mean_filter", "mean filtered")
+
+
+def _box_step(kernel: Any, size: Any, dtype: np.dtype, mode: Mode) -> blocks.Step:
+    sizes = tuple(int(value) for value in _by_dim(size, "size", default=1))
+    if any(value < 1 for value in sizes) or sizes != _by_dim(size, "size", default=1):
+        raise ArgumentError(f"size must be whole numbers from 1 on, got {size!r}")
+    arguments = {"size": sizes, "mode": _mode(mode)}
+    return blocks.Step(kernel, kernels.box_halo(sizes), dtype, arguments)
+
+
+def _by_dim(value: Any, name: str, *, default: float) -> tuple[float, ...]:
+    """Bring an argument into the order frames, y, x."""
+    if isinstance(value, Mapping):
+        unknown = sorted(set(map(str, value)) - set(FILTER_DIMS))
+        if unknown:
+            raise ArgumentError(f"{name} names the dimensions {unknown}; known: {FILTER_DIMS}")
+        numbers = [value.get(dim, default) for dim in FILTER_DIMS]
+    elif np.ndim(value) == 0:
+        numbers = [value] * len(FILTER_DIMS)
+    else:
+        numbers = list(value)
+    if len(numbers) != len(FILTER_DIMS) or not all(
+        isinstance(n, int | float | np.number) and not isinstance(n, bool) and np.isfinite(n)
+        for n in numbers
+    ):
+        raise ArgumentError(
+            f"{name} must be a number, three numbers for {FILTER_DIMS}, or a mapping by "
+            f"dimension such as {{'y': 1, 'x': 1}}; got {value!r}"
+        )
+    return tuple(n.item() if isinstance(n, np.number) else n for n in numbers)
+
+
+def _mode(mode: str) -> str:
+    if mode not in get_args(Mode):
+        raise ArgumentError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+    return mode
+
+
+def _float_dtype(data: xr.DataArray) -> np.dtype:
+    return data.dtype if data.dtype in (np.float32, np.float64) else np.dtype("f4")
+
+
+def _filter(
+    data: xr.DataArray, step: blocks.Step, device: Device | None, verb: str, suffix: str
+) -> xr.DataArray:
+    model.require_dims(data, FILTER_DIMS, verb)
+    if data.dtype.kind not in "iuf":
+        raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
+    ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
+    filtered = blocks.filtered(ordered.data, step, runs=_runs(ordered), device=device)
+    result = ordered.copy(data=filtered).transpose(*data.dims)
+    name = data.attrs.get("long_name", "fluorescence")
+    return described(
+        result, units=data.attrs.get("units", "1"), long_name=f"{name}, {suffix}"
+    )
+
+
+def _runs(movie: xr.DataArray) -> np.ndarray | None:
+    """Number the epochs frame by frame, damaged frames marked; None for one whole epoch."""
+    parts = model.epochs(movie)
+    valid = model.valid_frames(movie)
+    if len(parts) == 1 and valid is None:
+        return None
+    labels = np.repeat(np.arange(len(parts)), [part.stop - part.start for part in parts])
+    shape = movie.shape[:-2]
+    runs = np.broadcast_to(labels.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
+    if valid is not None:
+        runs[~valid] = blocks.INVALID
+    return runs

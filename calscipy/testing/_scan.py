@@ -1,0 +1,421 @@
+"""Write synthetic recordings."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import get_args
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+
+from ._scene import Dynamics, Image, Pixels, Plan, Scene, make_scene
+from ._tiff import (
+    DATE,
+    OmeImage,
+    OmePlane,
+    binary_only,
+    ome_master,
+    tiff_frame,
+    write_streamed,
+)
+from ._truth import GroundTruth, describe
+from ._xml import FOCUS, STAGE, Master, Naming, RelativeTime
+
+_ONE_PAGE, _MULTI_PAGE = "5.6.64.400", "5.8.64.800"
+
+
+def write_recording(
+    folder: str | os.PathLike[str],
+    *,
+    frames: int = 300,
+    shape: tuple[int, int] = (64, 64),
+    channels: Sequence[str] | Mapping[int, str] = ("Ch2",),
+    planes: int = 1,
+    bidirectional: bool = False,
+    cycles: int = 1,
+    neurons: int = 6,
+    seed: int = 0,
+    frame_rate: float = 30.0,
+    microns_per_pixel: float | tuple[float, float] = 1.0,
+    z_step: float = 20.0,
+    snr: float = 5.0,
+    bleaching: float = 0.2,
+    decay: float = 0.5,
+    rise: float = 0.05,
+    burst_rate: float = 0.1,
+    pages_per_file: int | None = None,
+    relative_time: RelativeTime = "reset",
+    version: str | None = None,
+    encode: bool = False,
+    missing: Iterable[int | tuple[int, int]] = (),
+    truncated: Iterable[int | tuple[int, int]] = (),
+    abort_after: int | None = None,
+    name: str | None = None,
+    line_ending: str = "\n",
+) -> GroundTruth:
+    r"""Write a PrairieView recording of bursting neurons and return what it contains.
+
+    One image after the other is made and written, so memory does not grow with the number of
+    pixels. The same arguments give the same bytes.
+
+    Parameters
+    ----------
+    folder : path
+        New or empty folder.
+    frames : int, default 300
+        Time points: images of a plane series, volumes if there are several planes.
+    shape : tuple of int, default (64, 64)
+        Lines and columns.
+    channels : sequence of str or dict of int to str, default ("Ch2",)
+        Names, or names by number. A sequence is numbered from 1, but for a lone "Ch2", which is
+        number 2. The last channel is functional; in the others neurons bleach but do not burst.
+    planes : int, default 1
+        Several make one Sequence per volume, with one flyback image between volumes.
+    bidirectional : bool, default False
+        Acquire and list every second volume in reverse order of planes.
+    cycles : int, default 1
+        Sequences of a plane series, as equal as possible, with 1 s between them.
+    neurons : int, default 6
+        Discs, which do not touch, spread over the planes in turn.
+    seed : int, default 0
+        Seed of everything random.
+    frame_rate : float, default 30.0
+        Plane images per second; the rate of volumes is ``frame_rate / (planes + 1)``.
+    microns_per_pixel : float or tuple of float, default 1.0
+        Size of a pixel, in µm, or that along y and along x.
+    z_step : float, default 20.0
+        Distance of planes, in µm.
+    snr : float, default 5.0
+        Peak ΔF/F of the weakest burst over the standard deviation, due to shot noise, of one sample
+        of ΔF/F averaged over the pixels of the resting neuron, before bleaching.
+    bleaching : float, default 0.2
+        Fraction of the fluorescence, background included, that is lost by the end.
+    decay, rise : float, default 0.5 and 0.05
+        Time constants of the response to a spike, in seconds:
+        ``(1 - exp(-t / rise)) * exp(-t / decay)``.
+    burst_rate : float, default 0.1
+        Bursts per second and neuron, of 3 to 5 spikes within 0.1 s. Poisson, but no onset within
+        ``4 * (decay + rise) + 0.1`` seconds of another, nor in the first or last second, nor in
+        the second before a pause between cycles; so there are somewhat fewer.
+    pages_per_file : int, optional
+        Write multi-page files as PrairieView 5.7 and later does, one per cycle and channel and
+        this many pages, and a ``.companion.ome``. Needs tifffile.
+    relative_time : {"reset", "continuous"}, default "reset"
+        Whether relativeTime starts anew in each Sequence.
+    version : str, optional
+        Version of PrairieView; by default 5.6.64.400, or 5.8.64.800 with multi-page files.
+    encode : bool, default False
+        Write `encode_value` images instead of neurons, of which there are none then.
+    missing, truncated : iterable of int or of (int, int), default ()
+        Time points, or pairs of time point and plane in order of depth, whose files of all channels
+        are not written, or end in the middle of the pixels. One-page files only.
+    abort_after : int, optional
+        Planes acquired and listed in the last volume.
+    name : str, optional
+        Name of the recording; by default that of the folder.
+    line_ending : {"\\n", "\\r\\n"}, default "\\n"
+        End of the lines of the XML.
+
+    Returns
+    -------
+    GroundTruth
+        Activity, neurons, times and a way to make each image again.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder is not empty.
+    ValueError
+        If arguments are out of range or do not go together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = Path(tempfile.mkdtemp()) / "mouse1"
+    >>> truth = write_recording(folder, frames=20, neurons=3, seed=1)
+    >>> truth.xml.name, len(list(folder.glob("*_Ch2_*.ome.tif")))
+    ('mouse1.xml', 20)
+    >>> float(truth.times[-1]), truth.dfof.dims
+    (0.6333333333333333, ('neuron', 'time'))
+    """
+    folder = Path(folder)
+    height, width = shape
+    microns = np.broadcast_to(np.asarray(microns_per_pixel, float), (2,)).tolist()
+    positive = {
+        "frames": frames,
+        "lines": height,
+        "columns": width,
+        "planes": planes,
+        "cycles": cycles,
+        "pages_per_file": 1 if pages_per_file is None else pages_per_file,
+        "frame_rate": frame_rate,
+        "microns_per_pixel": min(microns),
+        "distance of planes": abs(z_step),
+        "snr": snr,
+        "decay": decay,
+        "rise": rise,
+    }
+    _check_numbers(positive, neurons=neurons, seed=seed, burst_rate=burst_rate, bleaching=bleaching)
+    _check_choices(relative_time, line_ending)
+    plan = _plan(frames, planes, 1 / frame_rate, cycles, bidirectional, abort_after)
+    absent = _select("missing", missing, plan, pages_per_file)
+    cut = _select("truncated", truncated, plan, pages_per_file)
+    numbered = _number(channels)
+    naming = Naming(_bare(name if name is not None else folder.resolve().name), pages_per_file)
+    scene = make_scene(
+        seed=seed,
+        shape=(height, width),
+        channels=numbered,
+        plan=plan,
+        neurons=neurons,
+        dynamics=Dynamics(snr, bleaching, decay, rise, burst_rate),
+        encode=encode,
+    )
+    master = Master(
+        plan=plan,
+        naming=naming,
+        channels=numbered,
+        shape=(height, width),
+        microns=(microns[0], microns[1]),
+        z_step=z_step,
+        version=version or (_ONE_PAGE if pages_per_file is None else _MULTI_PAGE),
+        relative_time=relative_time,
+    )
+    _make_empty(folder)
+    _Writer(folder, scene, master, absent, cut).write(line_ending)
+    written = np.ones((frames, planes), bool)
+    for key in absent | cut:
+        written[key] = False
+    return describe(
+        scene,
+        folder=folder,
+        xml=folder / f"{naming.name}.xml",
+        z=np.array([master.piezo(plane) for plane in range(planes)]),
+        focus=FOCUS,
+        written=written,
+    )
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Files of one recording."""
+
+    folder: Path
+    scene: Scene
+    master: Master
+    missing: set[tuple[int, int]]
+    truncated: set[tuple[int, int]]
+
+    def write(self, line_ending: str) -> None:
+        path = self.folder / f"{self.master.naming.name}.xml"
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            lines = self.master.lines()
+            file.write(next(lines))
+            file.writelines(line_ending + line for line in lines)
+        if self.master.naming.pages_per_file is None:
+            self._write_frames()
+        else:
+            self._write_stacks(self.master.naming.pages_per_file)
+
+    @property
+    def _software(self) -> str:
+        return f"Prairie View {self.master.version}"
+
+    @cached_property
+    def _metadata_file(self) -> str:
+        """File with the OME-XML that all others point to."""
+        naming = self.master.naming
+        if naming.pages_per_file is not None:
+            return f"{naming.name}.companion.ome"
+        return naming.file(next(self.scene.plan.images(1)), min(self.scene.channels))[0]
+
+    def _uuid(self, filename: str) -> str:
+        return str(uuid5(NAMESPACE_URL, f"calscipy.testing:{self.scene.seed}:{filename}"))
+
+    def _description(self, filename: str) -> bytes:
+        metadata = self._metadata_file
+        return binary_only(
+            uuid=self._uuid(filename), master=metadata, master_uuid=self._uuid(metadata)
+        )
+
+    def _write_frames(self) -> None:
+        """One file per image and channel."""
+        style = {"software": self._software, "date": DATE}
+        for cycle in range(1, self.scene.plan.cycles + 1):
+            for image in self.scene.plan.images(cycle):
+                key = (image.frame, image.plane)
+                for channel in self.scene.channels if key not in self.missing else ():
+                    filename, _ = self.master.naming.file(image, channel)
+                    path = self.folder / filename
+                    pixels = self._pixels(image, channel)
+                    if filename == self._metadata_file:
+                        length = sum(map(len, self._ome()))
+                        write_streamed(path, pixels, self._ome(), length, **style)
+                    else:
+                        description = self._description(filename)
+                        path.write_bytes(tiff_frame(pixels, description=description, **style))
+                    if key in self.truncated:
+                        os.truncate(path, 8 + pixels.nbytes // 2)
+
+    def _write_stacks(self, pages: int) -> None:
+        """One file per cycle, channel and chunk of pages."""
+        import tifffile
+
+        for cycle in range(1, self.scene.plan.cycles + 1):
+            for channel in self.scene.channels:
+                images = self.scene.plan.images(cycle)
+                while chunk := list(islice(images, pages)):
+                    filename, _ = self.master.naming.file(chunk[0], channel)
+                    with tifffile.TiffWriter(self.folder / filename) as tiff:
+                        for image in chunk:
+                            tiff.write(
+                                self._pixels(image, channel),
+                                photometric="minisblack",
+                                metadata=None,
+                                description=self._description(filename),
+                                software=self._software,
+                                datetime=DATE,
+                            )
+        with (self.folder / self._metadata_file).open("wb") as file:
+            file.writelines(self._ome())
+
+    def _pixels(self, image: Image, channel: int) -> Pixels:
+        return self.scene.pixels(image.frame, image.plane, channel)
+
+    def _ome(self) -> Iterator[bytes]:
+        """OME-XML that lists the whole recording, one Image per Sequence."""
+        cycles = range(1, self.scene.plan.cycles + 1)
+        return ome_master(self._uuid(self._metadata_file), map(self._ome_image, cycles))
+
+    def _ome_image(self, cycle: int) -> OmeImage:
+        plan, (height, width), (y, x) = self.scene.plan, self.scene.shape, self.master.microns
+        deep = plan.planes > 1
+        size = {"C": len(self.scene.channels), "T": 1 if deep else plan.sizes[cycle - 1]}
+        return OmeImage(
+            number=cycle,
+            date=DATE.replace(":", "-", 2).replace(" ", "T"),
+            size={**size, "X": width, "Y": height, "Z": plan.planes},
+            microns={"X": x, "Y": y, "Z": self.master.z_step},
+            channels=self.scene.channels.values(),
+            planes=lambda: self._ome_planes(cycle),
+        )
+
+    def _ome_planes(self, cycle: int) -> Iterator[OmePlane]:
+        deep = self.scene.plan.planes > 1
+        for image in self.scene.plan.images(cycle):
+            t, z = (0, image.nth - 1) if deep else (image.nth - 1, 0)
+            place = (*STAGE, FOCUS + self.master.piezo(image.plane))
+            for c, channel in enumerate(self.scene.channels):
+                name, page = self.master.naming.file(image, channel)
+                yield OmePlane(c, t, z, name, (page or 1) - 1, self._uuid(name), image.time, place)
+
+
+def _check_numbers(
+    positive: Mapping[str, float], *, bleaching: float, **zero_or_more: float
+) -> None:
+    for key, value in positive.items():
+        if not (value > 0 and math.isfinite(value)):
+            msg = f"{key} must be above zero, got {value}. Pass a positive number."
+            raise ValueError(msg)
+    for key, value in zero_or_more.items():
+        if not (value >= 0 and math.isfinite(value)):
+            msg = f"{key} must not be negative, got {value}. Pass zero or more."
+            raise ValueError(msg)
+    if not 0 <= bleaching < 1:
+        msg = f"bleaching is a fraction, got {bleaching}. Pass 0 (none) up to, not including, 1."
+        raise ValueError(msg)
+
+
+def _check_choices(relative_time: str, line_ending: str) -> None:
+    if relative_time not in get_args(RelativeTime):
+        msg = f"unknown relative_time {relative_time!r}. Choose 'reset' or 'continuous'."
+        raise ValueError(msg)
+    if line_ending not in ("\n", "\r\n"):
+        msg = f"unknown line_ending {line_ending!r}. Choose '\\n' or '\\r\\n'."
+        raise ValueError(msg)
+
+
+def _plan(
+    frames: int,
+    planes: int,
+    period: float,
+    cycles: int,
+    bidirectional: bool,
+    abort_after: int | None,
+) -> Plan:
+    if planes > 1 and cycles > 1:
+        msg = f"each volume is a cycle, so cycles={cycles} means nothing here. Leave it out."
+        raise ValueError(msg)
+    if planes == 1 and (bidirectional or abort_after is not None):
+        msg = "bidirectional and abort_after are for volumes. Leave them out, or raise planes."
+        raise ValueError(msg)
+    if cycles > frames:
+        msg = f"{frames} frames do not fill {cycles} cycles. Lower cycles or raise frames."
+        raise ValueError(msg)
+    if abort_after is not None and not 1 <= abort_after <= planes:
+        msg = f"abort_after counts planes, got {abort_after}. Pass 1 to {planes}."
+        raise ValueError(msg)
+    sizes = tuple(frames // cycles + (i < frames % cycles) for i in range(cycles))
+    return Plan(frames, planes, period, () if planes > 1 else sizes, bidirectional, abort_after)
+
+
+def _select(
+    what: str, chosen: Iterable[int | tuple[int, int]], plan: Plan, pages_per_file: int | None
+) -> set[tuple[int, int]]:
+    """Pairs of frame and plane."""
+    pairs: set[tuple[int, int]] = set()
+    for item in chosen:
+        if isinstance(item, tuple):
+            pairs.add(item)
+        else:
+            pairs.update((int(item), plane) for plane in range(plan.planes))
+    if pairs and pages_per_file is not None:
+        msg = f"{what} is about one-page files. Leave out pages_per_file, or delete whole files."
+        raise ValueError(msg)
+    for frame, plane in pairs:
+        if not (0 <= frame < plan.frames and 0 <= plane < plan.planes):
+            msg = (
+                f"{what} names frame {frame} of plane {plane}, which the recording lacks. Count "
+                f"from 0: there are {plan.frames} frames and {plan.planes} planes."
+            )
+            raise ValueError(msg)
+    return pairs
+
+
+def _number(channels: Sequence[str] | Mapping[int, str]) -> dict[int, str]:
+    if isinstance(channels, str) or not channels:
+        msg = f"channels needs names, got {channels!r}. Pass a tuple such as ('Ch1', 'Ch2')."
+        raise ValueError(msg)
+    if isinstance(channels, Mapping):
+        numbered = dict(channels)
+    else:
+        first = 2 if tuple(channels) == ("Ch2",) else 1
+        numbered = dict(enumerate(channels, first))
+    if not all(name.isprintable() for name in numbered.values()):
+        msg = f"channel names must be printable, got {list(numbered.values())}. Rename them."
+        raise ValueError(msg)
+    if not all(1 <= number <= 9 for number in numbered):
+        msg = f"channel numbers have one digit, got {list(numbered)}. Number them from 1 to 9."
+        raise ValueError(msg)
+    return numbered
+
+
+def _bare(name: str) -> str:
+    if not name or name != name.strip() or any(c in "/\\" or ord(c) < 32 for c in name):
+        msg = f"name must be a bare file name, got {name!r}. Leave out folders and line ends."
+        raise ValueError(msg)
+    return name
+
+
+def _make_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = f"{folder} exists and is not an empty folder. Choose a new folder or delete it."
+        raise FileExistsError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
