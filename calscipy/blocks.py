@@ -457,15 +457,16 @@ def roi_sums(
             if weights.nnz == 0:
                 continue
             part = data.blocks[(..., at, across)]
-            batch = tuple(range(1, data.ndim - 2))
+            frames, *batch, y, x = range(data.ndim)
+            neuron = data.ndim
             sums.append(
                 da.blockwise(
                     kernel,
-                    ("n", *batch, 0),
+                    (neuron, *batch, frames),
                     part,
-                    (0, *batch, "y", "x"),
+                    (frames, *batch, y, x),
                     weights=weights,
-                    new_axes={"n": neurons},
+                    new_axes={neuron: neurons},
                     concatenate=True,
                     dtype=np.float64,
                     meta=np.empty((0,) * (data.ndim - 1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ COMPLETE_ATTR = "calscipy_complete"
 SOURCE_ATTR = "source"
 STATE_ATTR = "prairieview"
 LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level away
+LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb works on
+IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
 
 REGULAR_TOLERANCE = 0.02
@@ -193,3 +196,28 @@ def pixel_coordinate(dim: str, count: int, size_um: float | None) -> xr.Variable
         return xr.Variable(dim, np.arange(count, dtype=np.float64), attrs)
     attrs = {"units": "um", "long_name": f"{dim} position", PIXEL_SIZE_ATTR: float(size_um)}
     return xr.Variable(dim, np.arange(count) * float(size_um), attrs)
+
+
+def rois_long_form(
+    neuron: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    image_shape: Sequence[int] | None = None,
+    plane: np.ndarray | None = None,
+) -> xr.DataArray:
+    """Label the weights of ROI pixels."""
+    coords = {
+        NEURON: (PIXEL, np.asarray(neuron)),
+        Y: (PIXEL, np.asarray(y, np.int64), {"units": "1", "long_name": "row"}),
+        X: (PIXEL, np.asarray(x, np.int64), {"units": "1", "long_name": "column"}),
+    }
+    if plane is not None:
+        coords[PLANE] = (PIXEL, np.asarray(plane, np.int64))
+    attrs = {"units": "1", "long_name": "ROI weight"}
+    if image_shape is not None:
+        attrs[IMAGE_SHAPE_ATTR] = [int(n) for n in image_shape]
+    return xr.DataArray(
+        np.asarray(weight), coords, (PIXEL,), name=ROIS, attrs=attrs
+    )

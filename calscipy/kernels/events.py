@@ -30,6 +30,7 @@ FEWEST = 3  # samples on each side of the onset
 MOST_SPREAD = 3.0  # times the spread of the full window that a window with gaps may have
 SINGULAR = 1e-8  # least eigenvalue of a window's normal equations; 1 for the full window
 PROMINENCE = 2.0  # in σ: between two events the score must fall this far below the lower one
+NORMAL_BELOW = 0.15865525393145707  # share of a normal distribution below -1 σ
 PIECE = 2**20  # samples of windows with gaps worked on at a time
 ANGLE, ANGLE_WEIGHT = np.polynomial.legendre.leggauss(64)
 
@@ -140,11 +141,13 @@ def matched_events(
         Frames per second.
     rise, decay : float
         Time constants in seconds of a transient: ``(1 - exp(-t/rise)) * exp(-t/decay)``. With a
-        decay that is 50 % off, transients of 30 σ bring up to 0.1 false events with them each.
+        decay that is 50 % off, about one transient of 30 σ in eight brings a false event.
     false_positives : float, default 0.1
         False events per minute to expect from white noise.
     noise : array_like, shape (...), optional
-        σ of the noise on each row; `noise_sigma` of the trace if not given.
+        σ of white noise on each row. If not given, `noise_sigma` of the trace, or the spread of
+        the fitted amplitudes below zero where that is larger: noise that was smoothed along time
+        is underestimated by its differences.
 
     Returns
     -------
@@ -271,9 +274,22 @@ def _score(
             group = np.where(valid, rows[members], 0.0)
             best = np.full(group.shape, np.nan)
             for window in windows:
-                np.fmax(best, _amplitude(group, valid, window), out=best)
-            score[members] = best / sigma[members]
+                amplitude = _amplitude(group, valid, window)
+                error = sigma[members]
+                if noise is None:
+                    error = np.fmax(error, _lower_spread(amplitude))
+                np.fmax(best, amplitude / error, out=best)
+            score[members] = best
     return score, threshold
+
+
+def _lower_spread(amplitude: np.ndarray) -> np.ndarray:
+    """σ of the amplitudes in each row from below zero, where no transient adds to them.
+
+    In white noise this is the noise's own σ. Noise that was smoothed along time is larger over
+    a window than from one sample to the next, and its differences alone would call it events.
+    """
+    return -np.nanquantile(amplitude, NORMAL_BELOW, axis=-1, keepdims=True)
 
 
 def _windows(frame_rate: float, rise: float, decay: float) -> list[_Window]:

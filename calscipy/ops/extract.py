@@ -12,7 +12,7 @@ from calscipy import blocks, model
 from calscipy.errors import RoiError, first_few
 from calscipy.history import described, recorded
 from calscipy.kernels import extract as kernels
-from calscipy.ops.rois import SHAPE_ATTR, require_rois
+from calscipy.ops.rois import require_rois
 
 
 @recorded
@@ -76,11 +76,11 @@ def _pixels(data: xr.DataArray, rois: xr.DataArray) -> tuple[np.ndarray, ...]:
     """Return neuron labels and, for every ROI pixel, its row, y, x and plane in the movie."""
     neurons, row = np.unique(rois[model.NEURON].values, return_inverse=True)
     places = []
-    for dim, size in zip((model.Y, model.X), rois.attrs.get(SHAPE_ATTR, (None, None)), strict=True):
+    for dim, size in zip((model.Y, model.X), rois.attrs.get(model.IMAGE_SHAPE_ATTR, (None, None)), strict=True):
         origin = _origin(data, dim)
         if size is not None and origin + data.sizes[dim] > size:
             raise RoiError(
-                f"extract: the ROIs were made on an image of {rois.attrs[SHAPE_ATTR]} pixels, "
+                f"extract: the ROIs were made on an image of {rois.attrs[model.IMAGE_SHAPE_ATTR]} pixels, "
                 f"the movie reaches to {origin + data.sizes[dim]} along {dim!r}. Use ROIs of this "
                 "recording."
             )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
 from calscipy import model
 from calscipy.errors import RoiError
-
-SHAPE_ATTR = "image_shape"
 
 
 def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
@@ -52,38 +48,13 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     neuron = values[where]
     order = np.argsort(neuron, kind="stable")
     where = tuple(axis[order] for axis in where)
-    return long_form(
+    return model.rois_long_form(
         neuron[order],
         where[-2],
         where[-1],
         np.ones(order.size, np.float32),
         image_shape=values.shape[-2:],
         plane=where[0] if values.ndim == 3 else None,
-    )
-
-
-def long_form(
-    neuron: np.ndarray,
-    y: np.ndarray,
-    x: np.ndarray,
-    weight: np.ndarray,
-    *,
-    image_shape: Sequence[int] | None = None,
-    plane: np.ndarray | None = None,
-) -> xr.DataArray:
-    """Label the weights of ROI pixels."""
-    coords = {
-        model.NEURON: (model.PIXEL, np.asarray(neuron)),
-        model.Y: (model.PIXEL, np.asarray(y, np.int64), {"units": "1", "long_name": "row"}),
-        model.X: (model.PIXEL, np.asarray(x, np.int64), {"units": "1", "long_name": "column"}),
-    }
-    if plane is not None:
-        coords[model.PLANE] = (model.PIXEL, np.asarray(plane, np.int64))
-    attrs = {"units": "1", "long_name": "ROI weight"}
-    if image_shape is not None:
-        attrs[SHAPE_ATTR] = [int(n) for n in image_shape]
-    return xr.DataArray(
-        np.asarray(weight), coords, (model.PIXEL,), name=model.ROIS, attrs=attrs
     )
 
 

@@ -45,6 +45,7 @@ def write_recording(
     microns_per_pixel: float | tuple[float, float] = 1.0,
     z_step: float = 20.0,
     snr: float = 5.0,
+    peak: float = 0.4,
     bleaching: float = 0.2,
     decay: float = 0.5,
     rise: float = 0.05,
@@ -94,6 +95,8 @@ def write_recording(
     snr : float, default 5.0
         Peak ΔF/F of the weakest burst over the standard deviation, due to shot noise, of one sample
         of ΔF/F averaged over the pixels of the resting neuron, before bleaching.
+    peak : float, default 0.4
+        Peak ΔF/F of the weakest burst.
     bleaching : float, default 0.2
         Fraction of the fluorescence, background included, that is lost by the end.
     decay, rise : float, default 0.5 and 0.05
@@ -159,6 +162,7 @@ def write_recording(
         "microns_per_pixel": min(microns),
         "distance of planes": abs(z_step),
         "snr": snr,
+        "peak": peak,
         "decay": decay,
         "rise": rise,
     }
@@ -175,7 +179,7 @@ def write_recording(
         channels=numbered,
         plan=plan,
         neurons=neurons,
-        dynamics=Dynamics(snr, bleaching, decay, rise, burst_rate),
+        dynamics=Dynamics(snr, peak, bleaching, decay, rise, burst_rate),
         encode=encode,
     )
     master = Master(

@@ -14,7 +14,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint16]
 
-PEAK = 1.0  # ΔF/F that every burst reaches
 _BURST = 0.1  # s, length of a burst
 _BACKGROUND = 0.25  # photons of the background relative to those of a neuron
 _GAP = 1.0  # s between two cycles
@@ -97,6 +96,7 @@ class Dynamics:
     """How neurons fire and how bright and noisy they are."""
 
     snr: float
+    peak: float  # ΔF/F that every burst reaches
     bleaching: float
     decay: float
     rise: float
@@ -158,6 +158,7 @@ class Scene:
     labels: npt.NDArray[np.int32]  # (plane, y, x)
     photons: Floats  # (plane, y, x), expected per pixel before bleaching and activity
     dfof: Floats  # (neuron, frame)
+    peak: float  # of the weakest burst in dfof
     bleach: Floats  # (frame, plane)
     gain: int  # counts per photon
     spikes: npt.NDArray[np.int64]
@@ -200,7 +201,7 @@ def make_scene(
     bleach = (1 - dynamics.bleaching) ** (times / duration)
     spikes, events, dfof = _activity(rng, dynamics, times[:, planes].T, plan.breaks)
     area = np.bincount(labels.ravel(), minlength=neurons + 1)[1:]
-    rate = (dynamics.snr / PEAK) ** 2 / area  # photons per pixel: the ROI sum has snr**2
+    rate = (dynamics.snr / dynamics.peak) ** 2 / area  # photons per pixel: the ROI sum has snr**2
     background = _BACKGROUND * float(rate.mean()) if neurons else 1.0
     photons = np.concatenate(([background], rate))
     brightest = float(np.max(photons, initial=0)) * (1 + float(np.max(dfof, initial=0)))
@@ -221,6 +222,7 @@ def make_scene(
         labels=labels,
         photons=photons[labels],
         dfof=dfof,
+        peak=dynamics.peak,
         bleach=bleach,
         gain=gain,
         spikes=spikes,
@@ -265,13 +267,13 @@ def _activity(
     times: Floats,
     breaks: list[tuple[float, float]],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats]:
-    """Spikes, burst onsets and ΔF/F, (neuron, time), scaled so that the least burst has PEAK."""
+    """Spikes, burst onsets and ΔF/F, (neuron, time), scaled so that the least burst has the peak."""
     if times.shape[0] == 0:
         empty = np.zeros(times.shape)
         return empty.astype(np.int64), empty.astype(bool), empty
     fired = [dynamics.fire(rng, row, breaks) for row in times]
     peaks = [peak for one in fired for peak in one[3]]
-    least = min(peaks, default=PEAK)
+    least = min(peaks, default=1.0)
     if least < 0.2:
         msg = (
             f"images come too rarely to see bursts that decay within {dynamics.decay} s. "
@@ -279,7 +281,7 @@ def _activity(
         )
         raise ValueError(msg)
     spikes, events, traces, _ = zip(*fired, strict=True)
-    return np.stack(spikes), np.stack(events), np.stack(traces) * (PEAK / least)
+    return np.stack(spikes), np.stack(events), np.stack(traces) * (dynamics.peak / least)
 
 
 def encode_value(

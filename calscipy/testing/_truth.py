@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ._scene import PEAK, Floats, Pixels, Scene
+from ._scene import Floats, Pixels, Scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ def describe(
         channels=dict(scene.channels),
         spikes=traces(scene.spikes, "1", "spikes per sample"),
         events=traces(scene.events, "1", "burst onsets"),
-        dfof=traces(scene.dfof, "1", "ΔF/F₀ without noise", peak=PEAK),
+        dfof=traces(scene.dfof, "1", "ΔF/F₀ without noise", peak=scene.peak),
         f0=traces(scene.f0, "count", "baseline fluorescence"),
         labels=xr.DataArray(
             scene.labels if deep else scene.labels[0],

@@ -13,10 +13,19 @@ from xarray.backends import BackendEntrypoint
 from calscipy import model
 from calscipy.errors import RecordingError, first_few
 from calscipy.io.prairieview.dataset import open_tree
+from calscipy.io.prairieview.metadata import Metadata
 from calscipy.io.prairieview.recording import Check
 from calscipy.io.prairieview.scan import Scan, read_scan
 
-__all__ = ["PrairieViewBackend", "Scan", "find_master", "is_master", "open_tree", "read_scan"]
+__all__ = [
+    "Metadata",
+    "PrairieViewBackend",
+    "Scan",
+    "find_master",
+    "is_master",
+    "open_tree",
+    "read_scan",
+]
 
 _HEAD_BYTES = 4096
 

@@ -1,0 +1,50 @@
+"""Calcium imaging on labelled, lazy arrays: one object per recording, methods that chain."""
+
+from calscipy import accessors, errors
+from calscipy._version import __version__
+from calscipy.blocks import gpu_available
+from calscipy.io.arrays import from_numpy
+from calscipy.io.store import to_zarr
+from calscipy.io.suite2p import rois_from_suite2p
+from calscipy.model import frame_rate
+from calscipy.ops import (
+    baseline,
+    detrend,
+    dfof,
+    events,
+    extract,
+    gaussian_filter,
+    mean_filter,
+    median_filter,
+    project,
+    rois_from_labels,
+)
+from calscipy.options import get_option, set_options
+from calscipy.plotting import preview
+from calscipy.session import ImagingSession
+
+accessors.register()
+
+__all__ = [
+    "ImagingSession",
+    "__version__",
+    "baseline",
+    "detrend",
+    "dfof",
+    "errors",
+    "events",
+    "extract",
+    "frame_rate",
+    "from_numpy",
+    "get_option",
+    "gaussian_filter",
+    "gpu_available",
+    "mean_filter",
+    "median_filter",
+    "preview",
+    "project",
+    "rois_from_labels",
+    "rois_from_suite2p",
+    "set_options",
+    "to_zarr",
+]

@@ -1,0 +1,124 @@
+"""A typed view of the microscope's state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from calscipy.errors import ArgumentError, first_few
+
+Value = int | float | bool | str
+
+
+class Metadata:
+    """What the microscope wrote at the start of the recording, by name and typed.
+
+    Parameters
+    ----------
+    attrs : Mapping
+        The nested attribute ``prairieview`` of a session's root.
+
+    Examples
+    --------
+    >>> state = {"laserPower": {"0": {"value": "79.5", "description": "Pockels"}}}
+    >>> metadata = Metadata({"version": "5.6.64.400", "state": state})
+    >>> metadata["laserPower"], metadata.laser_power
+    ({'0': 79.5}, {'Pockels': 79.5})
+    """
+
+    __slots__ = ("_attrs",)
+
+    def __init__(self, attrs: Mapping[str, Any]) -> None:
+        self._attrs = attrs
+
+    @property
+    def _state(self) -> Mapping[str, Any]:
+        return self._attrs.get("state", {})
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._state:
+            raise KeyError(
+                f"the recording has no state key {key!r}; it has {first_few(sorted(self._state), 60)}"
+            )
+        return _typed(self._state[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def raw(self, key: str, *indices: str) -> str:
+        """Return a value as it was written."""
+        value: Any = self._state[key]
+        for index in indices:
+            value = value[index]
+        if not isinstance(value.get("value"), str):
+            raise ArgumentError(f"{key!r} has further indices: {first_few(list(value))}")
+        return value["value"]
+
+    @property
+    def version(self) -> str:
+        """Version of PrairieView."""
+        return str(self._attrs.get("version", ""))
+
+    @property
+    def date(self) -> dt.datetime | str:
+        """Local time when the recording started; text if it is in another form."""
+        text = str(self._attrs.get("date", ""))
+        try:
+            return dt.datetime.strptime(text, "%m/%d/%Y %I:%M:%S %p")
+        except ValueError:
+            return text
+
+    @property
+    def objective(self) -> str | None:
+        """Name of the objective."""
+        return self["objectiveLens"] if "objectiveLens" in self else None
+
+    @property
+    def microns_per_pixel(self) -> dict[str, float]:
+        """Size of a pixel in um by axis, and the step in z."""
+        sizes = self["micronsPerPixel"] if "micronsPerPixel" in self else {}
+        return {axis[0].lower(): size for axis, size in sizes.items()}
+
+    @property
+    def laser_power(self) -> dict[str, float]:
+        """Power of every laser on the slider, in arbitrary units, by its name."""
+        return self._named("laserPower")
+
+    @property
+    def pmt_gain(self) -> dict[str, float]:
+        """High voltage of every detector, by its name."""
+        return self._named("pmtGain")
+
+    def _named(self, key: str) -> dict[str, float]:
+        entries = self._state.get(key, {})
+        return {
+            entry.get("description") or index: _typed(entry) for index, entry in entries.items()
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"  {key}: {_typed(value)}" for key, value in self._state.items()]
+        return "\n".join([f"<Metadata of PrairieView {self.version or '(unknown)'}>", *lines])
+
+
+def _typed(value: Mapping[str, Any]) -> Any:
+    if isinstance(value.get("value"), str):
+        return _number_or_text(value["value"])
+    return {index: _typed(item) for index, item in value.items()}
+
+
+def _number_or_text(text: str) -> Value:
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"∞": float("inf"), "-∞": float("-inf")}.get(text, text)

@@ -1,0 +1,100 @@
+"""What the operations along time share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from calscipy import blocks, model
+from calscipy.errors import ArgumentError
+
+
+def along_time(
+    data: xr.DataArray,
+    kernel: Callable[..., Any],
+    *,
+    verb: str,
+    dtype: np.dtype | type | None = None,
+    others: tuple[xr.DataArray, ...] = (),
+    labels: np.ndarray | None = None,
+    split_epochs: bool = True,
+    **arguments: Any,
+) -> xr.DataArray:
+    """Apply a kernel to every trace or pixel over the whole time axis.
+
+    Epochs are handled one by one and damaged frames reach the kernel as NaN. The result has the
+    dims and coordinates of ``data``.
+    """
+    if data.dtype.kind not in "iuf":
+        raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
+    dim = model.time_dim(data, verb)
+    movie = dim == model.FRAMES
+    ordered = data.transpose(..., dim)
+    parts = model.epochs(data) if split_epochs else [slice(0, data.sizes[dim])]
+    result = blocks.along_time(
+        _rows(data, dim, verb),
+        kernel,
+        parts=parts,
+        dtype=np.dtype(dtype or float_dtype(data)),
+        valid=_valid(data, ordered.dims) if movie else None,
+        others=tuple(_rows(other.transpose(*data.dims), dim, verb) for other in others),
+        labels=labels,
+        **arguments,
+    )
+    return ordered.copy(data=result).transpose(*data.dims)
+
+
+def _rows(data: xr.DataArray, dim: str, verb: str) -> Any:
+    """Return the array with the whole time axis last and in one chunk."""
+    axis = data.get_axis_num(dim)
+    whole = blocks.whole_time(data.data, axis, movie=dim == model.FRAMES, verb=verb)
+    return data.copy(data=whole).transpose(..., dim).data
+
+
+def _valid(movie: xr.DataArray, dims: tuple[Any, ...]) -> np.ndarray | None:
+    mask = model.valid_frames(movie)
+    if mask is None:
+        return None
+    leading = [dim for dim in movie.dims if dim not in (model.Y, model.X)]
+    labelled = xr.DataArray(mask, dims=leading).expand_dims({model.Y: 1, model.X: 1})
+    return np.asarray(labelled.transpose(*dims).values)
+
+
+def float_dtype(data: xr.DataArray) -> np.dtype:
+    """Return float64 for float64 and for integers wider than 16 bits hold, else float32."""
+    return np.dtype("f8") if data.dtype == np.float64 else np.dtype("f4")
+
+
+def samples(window: float | None, rate: float, verb: str) -> int:
+    """Turn a window in s into an odd number of samples."""
+    if window is None or not (np.isfinite(window) and window > 0):
+        raise ArgumentError(f"{verb} needs window > 0 in seconds, got {window!r}")
+    count = max(1, round(window * rate))
+    return count + (count % 2 == 0)
+
+
+def chosen(
+    verb: str, method: str, given: dict[str, Any], table: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the arguments of a method, its own defaults filled in.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown method, or an argument that the method would ignore.
+    """
+    if method not in table:
+        raise ArgumentError(f"{verb}(method=) must be one of {list(table)}, got {method!r}")
+    defaults = table[method]
+    set_values = {name: value for name, value in given.items() if value is not None}
+    ignored = sorted(set(set_values) - set(defaults))
+    if ignored:
+        takes = f"takes {sorted(defaults)}" if defaults else "takes no further arguments"
+        raise ArgumentError(
+            f"{verb}: method={method!r} ignores {', '.join(ignored)}; it {takes}. "
+            "Leave them out or choose another method."
+        )
+    return {**defaults, **set_values}

@@ -1,0 +1,145 @@
+"""ΔF/F₀ of traces and movies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+
+from calscipy import model
+from calscipy.errors import ArgumentError, BaselineWarning, first_few, warn
+from calscipy.history import described, recorded
+from calscipy.kernels.dfof import fold_change
+from calscipy.kernels.noise import noise_sigma
+from calscipy.ops._time import along_time, chosen
+from calscipy.ops.baseline import BASELINE_ARGUMENTS, BaselineMethod, baseline_kernel
+
+BelowFloor = Literal["nan", "floor"]
+
+
+@recorded
+def dfof(
+    data: xr.DataArray,
+    *,
+    method: BaselineMethod = "low_pass",
+    percentile: float | None = None,
+    window: float | None = None,
+    cutoff: float | None = None,
+    offset: float = 0.0,
+    reference: xr.DataArray | None = None,
+    floor: float = 1.0,
+    below_floor: BelowFloor = "nan",
+) -> xr.DataArray:
+    """Fold change of fluorescence over its baseline, ΔF/F₀ = (F - F₀) / (F₀ + offset).
+
+    Parameters
+    ----------
+    data : DataArray
+        Traces ``(neuron, time)`` or a movie, as recorded or filtered: with their level. NaN
+        samples and frames that are not ``valid`` stay NaN and enter no baseline.
+    method, percentile, window, cutoff
+        How F₀ is estimated, see :func:`baseline`.
+    offset : float, default 0
+        Added to F₀ in the denominator, in the units of ``data``.
+    reference : DataArray, optional
+        Array of the same shape and coordinates from which F₀ is estimated instead.
+    floor : float, default 1
+        Smallest denominator to divide by, in standard deviations of the trace's noise.
+    below_floor : {"nan", "floor"}, default "nan"
+        What to do where the denominator is not above the floor: NaN, or divide by the floor. A
+        warning names the neurons when the values are computed.
+
+    Returns
+    -------
+    DataArray
+        Dimensionless, with the dims and coordinates of ``data``; float32 (float64 for float64).
+
+    Raises
+    ------
+    ArgumentError
+        For an argument that the method ignores, and for traces whose level was removed.
+
+    Examples
+    --------
+    >>> import calscipy as cs
+    >>> traces = cs.from_numpy(np.array([[10.0, 10.0, 10.0, 20.0]]), frame_rate=10)
+    >>> dfof(traces, method="median").values.tolist()
+    [[0.0, 0.0, 0.0, 1.0]]
+    """
+    if data.attrs.get(model.LEVEL_ATTR) == "removed":
+        raise ArgumentError(
+            "dfof needs traces with their level, but it was removed by "
+            "detrend(keep_level=False). Use detrend(keep_level=True), its default."
+        )
+    if below_floor not in get_args(BelowFloor):
+        raise ArgumentError(f"below_floor must be 'nan' or 'floor', got {below_floor!r}")
+    if not (np.isfinite(floor) and floor >= 0):
+        raise ArgumentError(f"floor must be 0 or a positive number, got {floor!r}")
+    given = {"percentile": percentile, "window": window, "cutoff": cutoff}
+    arguments = chosen("dfof", method, given, BASELINE_ARGUMENTS)
+    kernel, numbers = baseline_kernel(data, method, arguments, "dfof")
+    others = ()
+    if reference is not None:
+        data, reference = xr.align(data, reference, join="exact", copy=False)
+        others = (reference.astype(np.float32),)
+    result = along_time(
+        data,
+        _dfof_rows,
+        verb="dfof",
+        others=others,
+        labels=_labels(data),
+        split_epochs=False,
+        parts_of_time=tuple((part.start, part.stop) for part in model.epochs(data)),
+        baseline=kernel,
+        numbers=numbers,
+        offset=float(offset),
+        floor=float(floor),
+        clip=below_floor == "floor",
+    )
+    return described(result, units="1", long_name="ΔF/F₀", **arguments)
+
+
+def _labels(data: xr.DataArray) -> np.ndarray | None:
+    time = model.time_dim(data, "dfof")
+    if next((dim for dim in data.dims if dim != time), None) != model.NEURON:
+        return None
+    if model.NEURON in data.coords:
+        return np.asarray(data[model.NEURON].values)
+    return np.arange(data.sizes[model.NEURON])
+
+
+def _dfof_rows(
+    f: np.ndarray,
+    *reference: np.ndarray,
+    parts_of_time: tuple[tuple[int, int], ...],
+    baseline: Callable[..., np.ndarray],
+    numbers: dict[str, Any],
+    offset: float,
+    floor: float,
+    clip: bool,
+    labels: np.ndarray | None = None,
+) -> np.ndarray:
+    f = f if f.dtype.kind == "f" else f.astype(np.float32)
+    source = reference[0] if reference else f
+    f0 = np.concatenate(
+        [baseline(source[..., start:stop], **numbers) for start, stop in parts_of_time], axis=-1
+    ).astype(f.dtype, copy=False)
+    # A trace too short to show its noise is guarded against zero alone.
+    lowest = floor * np.nan_to_num(noise_sigma(f))[..., None]
+    ratio, low = fold_change(f, f0, offset=offset, lowest=lowest, clip=clip)
+    rows = low.any(axis=-1)
+    if rows.any():
+        outcome = "divided by the floor" if clip else "NaN"
+        which = f"{rows.sum()} pixels"
+        if labels is not None:
+            where = np.nonzero(rows)[0]
+            which = f"neurons {first_few([labels[at] for at in np.unique(where)], 10)}"
+        warn(
+            f"dfof: the baseline of {which} is not above {floor:g} standard deviations of the "
+            f"noise at some samples, which are {outcome}. Check the background subtraction, or "
+            "give an offset.",
+            BaselineWarning,
+        )
+    return ratio

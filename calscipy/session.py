@@ -1,0 +1,182 @@
+"""One object per recording."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from calscipy import io, model, trees
+from calscipy.io.prairieview import Metadata
+from calscipy.io.store import save_tree
+from calscipy.representation import session_html, session_text
+from calscipy.session_methods import SessionMethods
+
+GroupValue = xr.DataArray | Callable[["ImagingSession"], xr.DataArray]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImagingSession:
+    """A recording: its movie, traces, events, ROIs and metadata, lazy and labelled.
+
+    Parameters
+    ----------
+    tree : DataTree
+        One group for each kind of data, one level deep; attributes alone at the root.
+
+    Examples
+    --------
+    >>> import calscipy as cs
+    >>> from calscipy.testing import write_recording
+    >>> truth = write_recording("TSeries-001", frames=20, shape=(16, 16), neurons=1)
+    >>> session = cs.ImagingSession.open("TSeries-001")
+    >>> session.movie.dims
+    ('frames', 'y', 'x')
+    """
+
+    tree: xr.DataTree
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], **options: Any) -> ImagingSession:
+        """Open a recording or a store without reading its images.
+
+        Parameters
+        ----------
+        path : path
+            A PrairieView folder or its master XML, a TIFF file or a folder of TIFF files, or a
+            calscipy zarr store.
+        **options
+            ``chunks``: ``"frames"`` (default), ``"time"`` for work along time, a mapping by
+            dimension, or None for no dask. PrairieView: ``cycles`` to select cycles, and
+            ``check="headers"`` to look into every file. TIFF: ``frame_rate`` in Hz (required),
+            ``channels``, ``planes`` and ``microns_per_pixel``.
+
+        Raises
+        ------
+        RecordingError
+            If there is nothing that calscipy knows at ``path``.
+        StoreError
+            If the store is incomplete or of a newer schema.
+        """
+        return cls(io.open_path(Path(path), **options))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        groups: Sequence[str] | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> ImagingSession:
+        """Save groups to a new zarr store and return the session that lies there.
+
+        Parameters
+        ----------
+        path : path
+            The store, a folder that does not exist yet.
+        groups : sequence of str, optional
+            Groups to save; all of them by default.
+        progress : bool, optional
+            Show a progress bar; the option ``progress`` by default.
+
+        Raises
+        ------
+        TargetExistsError
+            If there is anything at ``path``.
+        StoreError
+            If it cannot be written. Nothing is left behind.
+        """
+        return type(self).open(save_tree(self.tree, path, groups=groups, progress=progress))
+
+    def assign(self, **variables: GroupValue) -> ImagingSession:
+        """Return a session with further variables.
+
+        Parameters
+        ----------
+        **variables
+            DataArrays, or functions of the session that return one, by name. ``movie``,
+            ``events`` and ``rois`` go to the group of that name, everything along ``neuron``
+            and ``time`` to ``traces``.
+
+        Examples
+        --------
+        >>> import calscipy as cs
+        >>> session = cs.ImagingSession(xr.DataTree())
+        >>> traces = cs.from_numpy(np.ones((2, 3)), frame_rate=30)
+        >>> session.assign(traces=traces).traces.shape
+        (2, 3)
+        """
+        session = self
+        for name, value in variables.items():
+            data = value(session) if callable(value) else value
+            session = ImagingSession(trees.put(session.tree, trees.group_of(name, data), name, data))
+        return session
+
+    def sel(self, **selection: Hashable | slice | Sequence[Any]) -> ImagingSession:
+        """Select in every group at once.
+
+        Parameters
+        ----------
+        **selection
+            ``time=slice(60, 120)`` in s, ``channel``, ``plane``, ``neuron``, ``y`` and ``x`` (in
+            the units of the coordinates), as in ``xarray.DataArray.sel``.
+
+        Examples
+        --------
+        >>> import calscipy as cs
+        >>> traces = cs.from_numpy(np.ones((2, 30)), frame_rate=10)
+        >>> session = cs.ImagingSession(xr.DataTree()).assign(traces=traces)
+        >>> session.sel(time=slice(1, 2)).traces.sizes["time"]
+        11
+        """
+        return ImagingSession(trees.select(self.tree, selection))
+
+    @property
+    def cs(self) -> SessionMethods:
+        """The operations, each on the group that it fits; they return sessions and chain."""
+        return SessionMethods(self)
+
+    @property
+    def movie(self) -> xr.DataArray:
+        """The movie ``(frames [, channel] [, plane], y, x)``."""
+        return trees.variable(self.tree, model.MOVIE, model.MOVIE)
+
+    @property
+    def traces(self) -> xr.DataArray:
+        """Fluorescence of the neurons ``(neuron, time)``."""
+        return trees.variable(self.tree, model.TRACES, model.TRACES)
+
+    @property
+    def dfof(self) -> xr.DataArray:
+        """ΔF/F₀ of the neurons ``(neuron, time)``."""
+        return trees.variable(self.tree, model.TRACES, "dfof")
+
+    @property
+    def events(self) -> xr.DataArray:
+        """Event onsets, boolean ``(neuron, time)``."""
+        return trees.variable(self.tree, model.EVENTS, model.EVENTS)
+
+    @property
+    def rois(self) -> xr.DataArray:
+        """Weights of the ROI pixels, in long form."""
+        return trees.variable(self.tree, model.ROIS, model.ROIS)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the microscope wrote, by name and typed."""
+        return Metadata(self.tree.attrs.get(model.STATE_ATTR, {}))
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames, or volumes, in a second."""
+        group = model.MOVIE if model.MOVIE in self.tree.children else model.TRACES
+        return model.frame_rate(trees.latest(self.tree, group), "session.frame_rate")
+
+    def __repr__(self) -> str:
+        return session_text(self.tree)
+
+    def _repr_html_(self) -> str:
+        return session_html(self.tree)

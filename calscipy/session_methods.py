@@ -1,0 +1,98 @@
+"""``session.cs``: the operations on whole sessions, from one table."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import xarray as xr
+
+from calscipy import model, ops, trees
+from calscipy.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from calscipy.session import ImagingSession
+
+
+class Verb(NamedTuple):
+    """Where an operation takes its input and where its result goes."""
+
+    operation: Callable[..., xr.DataArray]
+    takes: str
+    group: str
+    variable: str
+    latest: bool = True  # the next verb of the group works on this result
+
+
+VERBS: dict[str, Verb] = {
+    "gaussian_filter": Verb(ops.gaussian_filter, model.MOVIE, model.MOVIE, model.MOVIE),
+    "median_filter": Verb(ops.median_filter, model.MOVIE, model.MOVIE, model.MOVIE),
+    "mean_filter": Verb(ops.mean_filter, model.MOVIE, model.MOVIE, model.MOVIE),
+    "extract": Verb(ops.extract, model.MOVIE, model.TRACES, model.TRACES),
+    "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, "baseline", latest=False),
+    "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),
+    "dfof": Verb(ops.dfof, model.TRACES, model.TRACES, "dfof"),
+    "events": Verb(ops.events, model.TRACES, model.EVENTS, model.EVENTS),
+}
+ON_MOVIES = ("baseline", "detrend", "dfof")  # work on either; traces unless on="movie"
+
+
+class SessionMethods:
+    """What ``session.cs`` offers; every method returns a new session."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: ImagingSession) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        hint = ""
+        if name in ops.__all__:
+            hint = f" Its result does not fit into a session: use session.movie.cs.{name}(...)."
+        raise AttributeError(f"session.cs has no {name!r}; it offers {', '.join(VERBS)}.{hint}")
+
+    def __dir__(self) -> list[str]:
+        return sorted(VERBS)
+
+
+def _bind(name: str, verb: Verb) -> Callable[..., ImagingSession]:
+    @functools.wraps(verb.operation)
+    def method(self: SessionMethods, *args: Any, **kwargs: Any) -> ImagingSession:
+        session = self._session
+        on = kwargs.pop("on", None) if name in ON_MOVIES else None
+        if on not in (None, model.TRACES, model.MOVIE):
+            raise ArgumentError(f"on must be 'traces' or 'movie', got {on!r}")
+        takes, group, variable = verb.takes, verb.group, verb.variable
+        if on == model.MOVIE:
+            takes = group = model.MOVIE
+        result = verb.operation(trees.latest(session.tree, takes), *args, **kwargs)
+        tree = trees.put(session.tree, group, variable, result, latest=verb.latest)
+        if name == "extract":
+            tree = _with_rois(tree, *args, **kwargs)
+        return type(session)(tree)
+
+    method.__signature__ = _signature(name, verb)  # type: ignore[attr-defined]
+    method.__name__ = name
+    return method
+
+
+def _signature(name: str, verb: Verb) -> inspect.Signature:
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(verb.operation).parameters.values())[1:]
+    if name in ON_MOVIES:
+        parameters.append(inspect.Parameter("on", inspect.Parameter.KEYWORD_ONLY, default=None))
+    return inspect.Signature([this, *parameters])
+
+
+def _with_rois(tree: xr.DataTree, rois: Any) -> xr.DataTree:
+    """Keep the ROIs beside the traces that were made with them."""
+    long_form = ops.rois.require_rois(rois, "extract").rename(model.ROIS)
+    return trees.put(tree, model.ROIS, model.ROIS, long_form)
+
+
+for _name, _verb in VERBS.items():
+    setattr(SessionMethods, _name, _bind(_name, _verb))
