@@ -28,7 +28,7 @@ def as_method(
     parameters = list(inspect.signature(operation).parameters.values())[1:]
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__signature__ = inspect.Signature([this, *parameters])  # type: ignore[attr-defined]
-    return method
+    return method  # type: ignore[return-value]
 
 
 class Methods:

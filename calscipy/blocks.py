@@ -75,18 +75,19 @@ def filtered(
     device : {"cpu", "gpu", "auto"}, optional
         Where to run; the option ``device`` by default.
     """
-    device = _resolve_device(device)
+    place = _resolve_device(device)
     if not isinstance(data, da.Array):
-        return _Block((step,), runs, device, data.shape, (0, data.shape[0]))(data)
-    source, steps = data, (step,)
+        return _Block((step,), runs, place, data.shape, (0, data.shape[0]))(data)
+    source: da.Array = data
+    steps: tuple[Step, ...] = (step,)
     layer = _layer(data)
     if isinstance(layer, FilterLayer) and layer.source is not None:
         same_runs = (layer.runs is None and runs is None) or (
             layer.runs is not None and runs is not None and np.array_equal(layer.runs, runs)
         )
-        if same_runs and layer.device == device:
+        if same_runs and layer.device == place:
             source, steps = layer.source, (*layer.steps, step)
-    return _fused(source, steps, runs, device)
+    return _fused(source, steps, runs, place)
 
 
 def _layer(data: da.Array) -> Any:
@@ -103,9 +104,7 @@ def _fused(
     halo = [(0, 0)] * source.ndim
     for axis, total in zip(axes, total_halo(steps), strict=True):
         halo[axis] = total
-    reaches = [
-        _reaches(sizes, *around) for sizes, around in zip(source.chunks, halo, strict=True)
-    ]
+    reaches = [_reaches(sizes, *around) for sizes, around in zip(source.chunks, halo, strict=True)]
     graph = {}
     for block in itertools.product(*(range(len(sizes)) for sizes in source.chunks)):
         reach = [reaches[axis][at] for axis, at in enumerate(block)]
@@ -125,7 +124,7 @@ def _fused(
         graph[key] = Task(key, task, *refs)
     layer = FilterLayer(graph, source, steps, runs, device)
     return da.Array(
-        HighLevelGraph.from_collections(name, layer, dependencies=[source]),
+        HighLevelGraph.from_collections(name, layer, dependencies=[source]),  # type: ignore[list-item]
         name,
         source.chunks,
         meta=source._meta.astype(steps[-1].dtype),
@@ -160,8 +159,9 @@ def _reaches(sizes: tuple[int, ...], before: int, after: int) -> list[_Reach]:
     for at, size in enumerate(sizes):
         start = max(0, int(edges[at]) - before)
         stop = min(total, int(edges[at + 1]) + after)
-        first = int(np.searchsorted(edges, start, side="right")) - 1
-        last = int(np.searchsorted(edges, stop, side="left"))
+        # An empty block takes nothing, but still one source block, which says what array it is.
+        first = min(int(np.searchsorted(edges, start, side="right")), len(sizes)) - 1
+        last = max(int(np.searchsorted(edges, stop, side="left")), first + 1)
         offsets = tuple(int(edge) - start for edge in edges[first:last])
         found.append(_Reach(first, last, start, stop, int(edges[at]) - start, size, offsets))
     return found
@@ -208,9 +208,7 @@ class _Block:
     def _assemble(self, parts: tuple[Any, ...]) -> Any:
         if len(parts) == 1:
             starts = [-o[0] if o else 0 for o in self.offsets] or [0] * len(self.shape)
-            return parts[0][
-                tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))
-            ]
+            return parts[0][tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))]
         whole = _namespace(parts[0]).empty(self.shape, parts[0].dtype)
         places = itertools.product(*self.offsets)
         for part, place in zip(parts, places, strict=True):
@@ -226,7 +224,8 @@ class _Block:
         if self.runs is None:
             yield slice(0, frames), True
             return
-        labels = self.runs[(slice(None), *batch)]
+        here: tuple[Any, ...] = (slice(None), *batch)
+        labels = self.runs[here]
         edges = np.concatenate([[0], np.flatnonzero(np.diff(labels)) + 1, [frames]])
         for start, stop in itertools.pairwise(edges):
             yield slice(int(start), int(stop)), bool(labels[start] != INVALID)
@@ -245,7 +244,7 @@ class _Block:
                 result = _chain(cupy.asarray(stack), self.steps)
                 return cupy.asnumpy(result[low:high])
         except cupy.cuda.memory.OutOfMemoryError as error:
-            failure = error
+            failure = str(error)  # the error itself would keep the arrays on the GPU alive
         if high - low > 1:
             # Half of the frames with their halo: the edges cut anew lie outside of the core.
             before, after = total_halo(self.steps)[0]
@@ -281,6 +280,10 @@ def _is_cupy(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] == "cupy"
 
 
+def _on_host(array: Any) -> np.ndarray:
+    return np.asarray(array.get() if _is_cupy(array) else array)
+
+
 def _namespace(array: Any) -> Any:
     if not _is_cupy(array):
         return np
@@ -314,9 +317,7 @@ def _resolve_device(device: Device | None) -> str:
     if wanted == "cpu" or gpu_available():
         return str(wanted)
     if wanted == "auto":
-        warn(
-            "no usable GPU was found; running on the CPU.", DeviceWarning
-        )
+        warn("no usable GPU was found; running on the CPU.", DeviceWarning)
         return "cpu"
     raise DeviceError(
         "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. Install "
@@ -389,7 +390,7 @@ class _Rows:
     def __call__(self, *rows: Any, valid: Any = None, block_info: Any = None) -> Any:
         if self.masked:
             *rows, valid = rows  # type: ignore[assignment]
-        data, *others = (np.asarray(r) for r in rows)
+        data, *others = (_on_host(r) for r in rows)
         if valid is not None:
             data = np.where(valid, data, np.nan).astype(_floating(data.dtype))
         arguments = dict(self.arguments)
@@ -449,7 +450,7 @@ def roi_sums(
     """
     if not isinstance(data, da.Array):
         whole = pieces(slice(0, data.shape[-2]), slice(0, data.shape[-1]))
-        return kernel(np.asarray(data), whole)
+        return kernel(_on_host(data), whole)
     sums = []
     for at, rows in enumerate(_slices(data.chunks[-2])):
         for across, columns in enumerate(_slices(data.chunks[-1])):

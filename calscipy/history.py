@@ -49,9 +49,7 @@ def recorded(operation: Operation[P]) -> Operation[P]:
     return wrapper
 
 
-def described(
-    result: xr.DataArray, *, units: str, long_name: str, **used: Any
-) -> xr.DataArray:
+def described(result: xr.DataArray, *, units: str, long_name: str, **used: Any) -> xr.DataArray:
     """Label a result; ``used`` are the arguments that its method filled in."""
     attrs = {"units": units, "long_name": long_name}
     return result.assign_attrs(attrs | ({ARGUMENTS: used} if used else {}))
@@ -101,15 +99,15 @@ def describe(value: Any) -> Any:
 
 
 def _identity(value: xr.DataArray | np.ndarray) -> dict[str, str]:
-    variables = [value]
+    data: list[Any] = [value]
     if isinstance(value, xr.DataArray):
-        variables = [value.variable, *(value[name].variable for name in sorted(value.coords))]
-    data = [getattr(variable, "data", variable) for variable in variables]
+        data = [value.data, *(value[name].data for name in sorted(value.coords, key=str))]
     if any(dask.is_dask_collection(item) for item in data):
         return {"token": dask.base.tokenize(*data)}
     digest = hashlib.sha256()
     for item in data:
         array = np.ascontiguousarray(item)
         digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes() if array.dtype.kind not in "OT" else repr(array.tolist()).encode())
+        text = array.dtype.kind in "OT"
+        digest.update(repr(array.tolist()).encode() if text else array.tobytes())
     return {"sha256": digest.hexdigest()[:16]}

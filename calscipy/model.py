@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -121,7 +122,7 @@ def epochs(data: xr.DataArray) -> list[slice]:
         return [slice(0, size)]
     labels = np.asarray(data[EPOCH].values)
     starts = np.concatenate([[0], np.flatnonzero(labels[1:] != labels[:-1]) + 1, [size]])
-    return [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(starts)]
 
 
 def frame_rate(data: xr.DataArray, verb: str = "frame_rate") -> float:
@@ -215,9 +216,7 @@ def rois_long_form(
     }
     if plane is not None:
         coords[PLANE] = (PIXEL, np.asarray(plane, np.int64))
-    attrs = {"units": "1", "long_name": "ROI weight"}
+    attrs: dict[str, Any] = {"units": "1", "long_name": "ROI weight"}
     if image_shape is not None:
         attrs[IMAGE_SHAPE_ATTR] = [int(n) for n in image_shape]
-    return xr.DataArray(
-        np.asarray(weight), coords, (PIXEL,), name=ROIS, attrs=attrs
-    )
+    return xr.DataArray(np.asarray(weight), coords, (PIXEL,), name=ROIS, attrs=attrs)

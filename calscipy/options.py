@@ -42,7 +42,7 @@ def get_option(name: str) -> Any:
     return _OPTIONS[name]
 
 
-class set_options:  # noqa: N801 - used as a function and as a context manager, as in xarray
+class set_options:
     """Set options, for good or for the length of a ``with`` block.
 
     Parameters

@@ -112,7 +112,8 @@ class ImagingSession:
         session = self
         for name, value in variables.items():
             data = value(session) if callable(value) else value
-            session = ImagingSession(trees.put(session.tree, trees.group_of(name, data), name, data))
+            group = trees.group_of(name, data)
+            session = ImagingSession(trees.put(session.tree, group, name, data))
         return session
 
     def sel(self, **selection: Hashable | slice | Sequence[Any]) -> ImagingSession:

@@ -89,4 +89,6 @@ def from_numpy(
             count = np.arange(data.sizes[dim])
             coords[dim] = (dim, [f"Ch{c + 1}" for c in count] if dim == model.CHANNEL else count)
     kind = model.kind(data)
-    return data.assign_coords(coords).rename(name or (model.MOVIE if kind == "movie" else model.TRACES))
+    return data.assign_coords(coords).rename(
+        name or (model.MOVIE if kind == "movie" else model.TRACES)
+    )

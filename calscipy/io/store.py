@@ -181,7 +181,9 @@ def _select(tree: xr.DataTree, groups: Sequence[str] | None) -> dict[str, xr.Dat
         groups = (groups,)
     missing = sorted(set(groups or ()) - set(present))
     if missing:
-        raise ArgumentError(f"save: no group {first_few(missing)} in this session; it has {present}")
+        raise ArgumentError(
+            f"save: no group {first_few(missing)} in this session; it has {present}"
+        )
     names = present if groups is None else [name for name in present if name in groups]
     if not names:
         raise ArgumentError("save: the session has no group to save.")
@@ -271,8 +273,8 @@ def _write(
 def _prepare(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, Any]]:
     """Bring a dataset into a form that zarr takes, with the encoding of every variable."""
     ready = dataset.drop_encoding()
-    for index in [name for name in ready.indexes if name not in ready.dims]:
-        ready = ready.reset_index(index)
+    extra = [name for name in ready.xindexes if name not in ready.dims]
+    ready = ready.reset_index(extra)
     encoding: dict[str, Any] = {}
     changed = {}
     for name, variable in ready.variables.items():
@@ -316,11 +318,11 @@ def _aligned(
     variable: xr.Variable,
 ) -> tuple[xr.Variable, tuple[int, ...], tuple[int, ...] | None]:
     """Bring dask blocks to one length by axis and choose the chunks and shards for them."""
-    sizes = dict(variable.sizes)
+    sizes = {str(dim): size for dim, size in variable.sizes.items()}
     if variable.chunks is None:
         blocks = _small_blocks(sizes, variable.dtype.itemsize)
     else:
-        lengths = dict(zip(variable.dims, (max(c) for c in variable.chunks), strict=True))
+        lengths = dict(zip(sizes, (max(c) for c in variable.chunks), strict=True))
         blocks = {dim: _block_length(dim, n, sizes[dim]) for dim, n in lengths.items()}
         variable = variable.chunk(blocks)
     if not {model.FRAMES, model.Y, model.X} <= set(sizes):

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 from scipy.ndimage import correlate1d, gaussian_filter1d
 from scipy.optimize import brentq
-from scipy.signal import find_peaks
+from scipy.signal import find_peaks, oaconvolve
 
 from calscipy.errors import ArgumentError
 from calscipy.kernels.baseline import as_float, rows_by_gaps
@@ -30,7 +30,10 @@ FEWEST = 3  # samples on each side of the onset
 MOST_SPREAD = 3.0  # times the spread of the full window that a window with gaps may have
 SINGULAR = 1e-8  # least eigenvalue of a window's normal equations; 1 for the full window
 PROMINENCE = 2.0  # in σ: between two events the score must fall this far below the lower one
-NORMAL_BELOW = 0.15865525393145707  # share of a normal distribution below -1 σ
+TAIL = 8.0  # decay times after which a transient is over
+CLEAR = 2.9  # in standard errors: transients taken out before the noise is measured again
+ROUNDS = 4
+NORMAL_BELOW = {1: 0.158655, 2: 0.022750, 3: 0.001350}  # share of a normal distribution below -z σ
 PIECE = 2**20  # samples of windows with gaps worked on at a time
 ANGLE, ANGLE_WEIGHT = np.polynomial.legendre.leggauss(64)
 
@@ -40,6 +43,7 @@ class _Window(NamedTuple):
 
     basis: np.ndarray  # (window, 3), orthonormal; the last column is the filter
     onset: int  # where in the window the transient begins
+    gain: float  # of the filter, for a transient of peak 1
 
 
 def derivative_events(
@@ -265,6 +269,7 @@ def _score(
     sigma = np.broadcast_to(sigma, len(rows) if noise is None else f.shape[:-1]).reshape(-1, 1)
     sigma = np.where(sigma > 0, sigma, np.nan)
     windows = _windows(frame_rate, rise, decay)
+    shape = _shape(np.arange(round(TAIL * decay * frame_rate) + 2) / frame_rate, rise, decay)
     threshold = _threshold(windows, false_positives / (60 * frame_rate))
     score = np.full(rows.shape, np.nan)
     if score.size == 0:
@@ -272,24 +277,57 @@ def _score(
     with np.errstate(invalid="ignore", over="ignore"):  # infinite samples
         for members, valid, _ in rows_by_gaps(rows):
             group = np.where(valid, rows[members], 0.0)
-            best = np.full(group.shape, np.nan)
-            for window in windows:
-                amplitude = _amplitude(group, valid, window)
-                error = sigma[members]
-                if noise is None:
-                    error = np.fmax(error, _lower_spread(amplitude))
-                np.fmax(best, amplitude / error, out=best)
+            errors = [sigma[members]] * len(windows)
+            if noise is None:
+                apart = max(1, round(2 * rise * frame_rate))
+                errors = _errors(group, valid, sigma[members], windows, shape, apart)
+            found = [_amplitude(group, valid, window) for window in windows]
+            best = np.fmax.reduce([a / e for a, e in zip(found, errors, strict=True)])
             score[members] = best
     return score, threshold
 
 
-def _lower_spread(amplitude: np.ndarray) -> np.ndarray:
-    """σ of the amplitudes in each row from below zero, where no transient adds to them.
+def _errors(
+    group: np.ndarray,
+    valid: np.ndarray,
+    sigma: np.ndarray,
+    windows: list[_Window],
+    shape: np.ndarray,
+    apart: int,
+) -> list[np.ndarray]:
+    """Return the standard error of the amplitude in each window, for rows with the same gaps.
 
-    In white noise this is the noise's own σ. Noise that was smoothed along time is larger over
-    a window than from one sample to the next, and its differences alone would call it events.
+    At least that of white noise. Noise that was smoothed along time varies more over a window than
+    from one sample to the next, so the spread of the amplitudes counts where it is larger, once
+    the transients that stand out of it are taken away.
     """
-    return -np.nanquantile(amplitude, NORMAL_BELOW, axis=-1, keepdims=True)
+    rest = group
+    onsets = np.zeros(group.shape, dtype=bool)
+    for _ in range(ROUNDS):
+        amplitudes = [_amplitude(rest, valid, window) for window in windows]
+        errors = [np.maximum(sigma, _lower_spread(a)) for a in amplitudes]
+        best = np.fmax.reduce([a / e for a, e in zip(amplitudes, errors, strict=True)])
+        for row, out in zip(best, onsets, strict=True):
+            out[_peaks(row, CLEAR, apart)] = True
+        if not onsets.any():
+            break
+        # Heights are fitted on what is left, so that earlier rounds are corrected by later ones.
+        heights = np.where(onsets, np.nan_to_num(amplitudes[0]) / windows[0].gain, 0.0)
+        fitted = oaconvolve(heights, shape[None], axes=-1)[:, : group.shape[1]]
+        rest = np.where(valid, rest - fitted, 0.0)
+    return errors
+
+
+def _lower_spread(amplitude: np.ndarray) -> np.ndarray:
+    """Return σ of the amplitudes in each row, from those below zero: transients are above.
+
+    The least of what three quantiles of a normal distribution say. Dense transients push many
+    amplitudes somewhat below zero but few far below, unlike noise.
+    """
+    known = np.isfinite(amplitude)
+    below = np.where(known.any(axis=-1, keepdims=True), np.where(known, amplitude, np.nan), 0.0)
+    levels = np.nanquantile(below, list(NORMAL_BELOW.values()), axis=-1, keepdims=True)
+    return np.min([-q / z for z, q in zip(NORMAL_BELOW, levels, strict=True)], axis=0)
 
 
 def _windows(frame_rate: float, rise: float, decay: float) -> list[_Window]:
@@ -298,19 +336,25 @@ def _windows(frame_rate: float, rise: float, decay: float) -> list[_Window]:
     windows = []
     for after in sorted({max(FEWEST, round(times * decay * frame_rate)) for times in AFTER}):
         t = np.arange(-before, after + 1) / frame_rate
-        since = np.maximum(t, 0)
-        risen = (t > 0) * (-np.expm1(-since / rise) if rise > 0 else 1.0)
-        transient = risen * np.exp(-since / decay)
+        transient = _shape(t, rise, decay)
         ongoing = np.exp((t[0] - t) / decay)
-        if transient.max() < 1e-100:
-            raise ArgumentError(
-                f"A transient with a decay of {decay!r} s is over within one frame at "
-                f"{frame_rate!r} Hz."
-            )
-        terms = np.stack([np.ones_like(t), ongoing, transient / transient.max()], axis=1)
+        terms = np.stack([np.ones_like(t), ongoing, transient], axis=1)
         basis, r = np.linalg.qr(terms)
-        windows.append(_Window(basis * [1, 1, np.sign(r[2, 2])], before))
+        windows.append(_Window(basis * [1, 1, np.sign(r[2, 2])], before, abs(r[2, 2])))
     return windows
+
+
+def _shape(t: np.ndarray, rise: float, decay: float) -> np.ndarray:
+    """Return a transient that begins at time zero, with peak 1 among the samples."""
+    since = np.maximum(t, 0)
+    risen = (t > 0) * (-np.expm1(-since / rise) if rise > 0 else 1.0)
+    transient = risen * np.exp(-since / decay)
+    if transient.max() < 1e-100:
+        raise ArgumentError(
+            f"A transient with a decay of {decay!r} s is over within one frame at "
+            f"{1 / (t[1] - t[0]):g} Hz."
+        )
+    return transient / transient.max()
 
 
 def _threshold(windows: list[_Window], per_sample: float) -> float:

@@ -16,27 +16,26 @@ TRUNCATE = 4.0
 Array = Any
 
 
-def gaussian(
-    block: Array, *, sigma: tuple[float, ...], mode: str, ndimage: Any
-) -> Array:
+def gaussian(block: Array, *, sigma: tuple[float, ...], mode: str, ndimage: Any) -> Array:
     """Gaussian with standard deviations ``sigma`` in samples, in float32.
 
     Integers become float32 first: a Gaussian in uint16 truncates after every axis.
     """
-    return ndimage.gaussian_filter(
-        _floating(block), sigma, mode=mode, truncate=TRUNCATE
-    )
+    return ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
 
 
 def gaussian_halo(sigma: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
-    """Samples that the Gaussian needs before and after each one, by axis."""
+    """Return the samples that the Gaussian needs before and after each one, by axis."""
     radius = (int(TRUNCATE * s + 0.5) for s in sigma)
     return tuple((r, r) for r in radius)
 
 
 def median(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Array:
     """Median over a box of ``size`` samples, in the same dtype."""
-    return ndimage.median_filter(block, size=size, mode=mode)
+    dtype = block.dtype
+    if dtype.kind == "f" and dtype.itemsize == 2:  # which ndimage does not know
+        block = block.astype("f4")
+    return ndimage.median_filter(block, size=size, mode=mode).astype(dtype, copy=False)
 
 
 def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Array:
@@ -54,9 +53,10 @@ def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Arr
 
 
 def box_halo(size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Samples that a box needs before and after each one, by axis."""
+    """Return the samples that a box needs before and after each one, by axis."""
     return tuple((length // 2, length - length // 2 - 1) for length in size)
 
 
 def _floating(block: Array) -> Array:
-    return block if block.dtype.kind == "f" and block.dtype.itemsize >= 4 else block.astype("f4")
+    double = block.dtype.kind == "f" and block.dtype.itemsize == 8
+    return block.astype("f8" if double else "f4", copy=False)

@@ -48,7 +48,5 @@ def detrend(data: xr.DataArray, *, order: int = 4, keep_level: bool = True) -> x
         data, detrend_polynomial, verb="detrend", order=order, keep_level=bool(keep_level)
     )
     name = data.attrs.get("long_name", "fluorescence")
-    result = described(
-        result, units=data.attrs.get("units", "1"), long_name=f"{name}, detrended"
-    )
+    result = described(result, units=data.attrs.get("units", "1"), long_name=f"{name}, detrended")
     return result if keep_level else result.assign_attrs({model.LEVEL_ATTR: "removed"})

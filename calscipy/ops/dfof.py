@@ -80,7 +80,7 @@ def dfof(
     given = {"percentile": percentile, "window": window, "cutoff": cutoff}
     arguments = chosen("dfof", method, given, BASELINE_ARGUMENTS)
     kernel, numbers = baseline_kernel(data, method, arguments, "dfof")
-    others = ()
+    others: tuple[xr.DataArray, ...] = ()
     if reference is not None:
         data, reference = xr.align(data, reference, join="exact", copy=False)
         others = (reference.astype(np.float32),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -84,7 +85,7 @@ def events(
     for name in {"rise", "decay", "false_positives", "timeout"} & set(numbers):
         if not (np.isfinite(numbers[name]) and numbers[name] > 0):
             raise ArgumentError(f"events needs {name} > 0, got {numbers[name]!r}")
-    kernel = kernels.matched_events
+    kernel: Callable[..., np.ndarray] = kernels.matched_events
     if method == "derivative":
         kernel = kernels.derivative_events
         numbers["timeout"] = max(1, round(numbers["timeout"] * rate))

@@ -12,7 +12,7 @@ from calscipy import blocks, model
 from calscipy.errors import RoiError, first_few
 from calscipy.history import described, recorded
 from calscipy.kernels import extract as kernels
-from calscipy.ops.rois import require_rois
+from calscipy.ops.rois import first_pixel, require_rois
 
 
 @recorded
@@ -64,25 +64,21 @@ def extract(data: xr.DataArray, rois: xr.DataArray | np.ndarray) -> xr.DataArray
     coords |= _centres(data, rois, row, y, x, len(neurons))
     if planes is not None:
         coords[model.PLANE] = (model.NEURON, data[model.PLANE].values[planes])
-    result = xr.DataArray(
-        traces, coords, (model.NEURON, *dims, model.TIME), name=model.TRACES
-    )
-    return described(
-        result, units=data.attrs.get("units", "1"), long_name="fluorescence of ROIs"
-    )
+    result = xr.DataArray(traces, coords, (model.NEURON, *dims, model.TIME), name=model.TRACES)
+    return described(result, units=data.attrs.get("units", "1"), long_name="fluorescence of ROIs")
 
 
 def _pixels(data: xr.DataArray, rois: xr.DataArray) -> tuple[np.ndarray, ...]:
     """Return neuron labels and, for every ROI pixel, its row, y, x and plane in the movie."""
     neurons, row = np.unique(rois[model.NEURON].values, return_inverse=True)
     places = []
-    for dim, size in zip((model.Y, model.X), rois.attrs.get(model.IMAGE_SHAPE_ATTR, (None, None)), strict=True):
-        origin = _origin(data, dim)
+    image = rois.attrs.get(model.IMAGE_SHAPE_ATTR, (None, None))
+    for dim, size in zip((model.Y, model.X), image, strict=True):
+        origin = first_pixel(data, dim, "extract")
         if size is not None and origin + data.sizes[dim] > size:
             raise RoiError(
-                f"extract: the ROIs were made on an image of {rois.attrs[model.IMAGE_SHAPE_ATTR]} pixels, "
-                f"the movie reaches to {origin + data.sizes[dim]} along {dim!r}. Use ROIs of this "
-                "recording."
+                f"extract: the ROIs were made on an image of {tuple(image)} pixels, the movie "
+                f"reaches to {origin + data.sizes[dim]} along {dim!r}. Use ROIs of this recording."
             )
         places.append(rois[dim].values - origin)
     outside = (places[0] < 0) | (places[0] >= data.sizes[model.Y])
@@ -95,21 +91,6 @@ def _pixels(data: xr.DataArray, rois: xr.DataArray) -> tuple[np.ndarray, ...]:
             "Use ROIs of this recording, or leave these neurons out."
         )
     return neurons, row, *places, _planes(data, rois)
-
-
-def _origin(data: xr.DataArray, dim: str) -> int:
-    """Return the first recorded pixel that a cropped movie holds, from its coordinate."""
-    if dim not in data.coords or model.PIXEL_SIZE_ATTR not in data[dim].attrs:
-        return 0
-    pixel = data[dim].attrs[model.PIXEL_SIZE_ATTR]
-    places = np.asarray(data[dim].values) / pixel
-    origin = round(float(places[0])) if places.size else 0
-    if not np.allclose(places, origin + np.arange(places.size), atol=1e-3):
-        raise RoiError(
-            f"extract: the pixels of the movie along {dim!r} are not those recorded (binned or "
-            "reordered), so ROIs in recorded pixels do not fit. Extract before binning."
-        )
-    return origin
 
 
 def _planes(data: xr.DataArray, rois: xr.DataArray) -> Any:
@@ -131,7 +112,7 @@ def _planes(data: xr.DataArray, rois: xr.DataArray) -> Any:
             "movie.sel(plane=0)."
         )
     index = data.get_index(model.PLANE)
-    places = index.get_indexer(rois[model.PLANE].values)
+    places = index.get_indexer(rois[model.PLANE].to_index())
     if (places < 0).any():
         raise RoiError(
             f"extract: the ROIs lie in planes {first_few(_distinct(rois))}, the movie has the "
@@ -219,7 +200,12 @@ def _coords(data: xr.DataArray, times: np.ndarray, neurons: np.ndarray) -> dict[
 
 
 def _centres(
-    data: xr.DataArray, rois: xr.DataArray, row: np.ndarray, y: np.ndarray, x: np.ndarray, count: int
+    data: xr.DataArray,
+    rois: xr.DataArray,
+    row: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray,
+    count: int,
 ) -> dict[str, Any]:
     """Weighted centres of the neurons, in the units of the movie's y and x."""
     weight = rois.values

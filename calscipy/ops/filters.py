@@ -185,26 +185,24 @@ def _mode(mode: str) -> str:
 
 
 def _float_dtype(data: xr.DataArray) -> np.dtype:
-    return data.dtype if data.dtype in (np.float32, np.float64) else np.dtype("f4")
+    return np.dtype("f8") if data.dtype.newbyteorder("=") == np.float64 else np.dtype("f4")
 
 
 def _filter(
     data: xr.DataArray, step: blocks.Step, device: Device | None, verb: str, suffix: str
 ) -> xr.DataArray:
     model.require_dims(data, FILTER_DIMS, verb)
-    if data.dtype.kind not in "iuf":
-        raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
+    if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
+        raise ArgumentError(f"{verb} needs integers or floats of up to 64 bits, got an array of {data.dtype}")
     ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
     filtered = blocks.filtered(ordered.data, step, runs=_runs(ordered), device=device)
     result = ordered.copy(data=filtered).transpose(*data.dims)
     name = data.attrs.get("long_name", "fluorescence")
-    return described(
-        result, units=data.attrs.get("units", "1"), long_name=f"{name}, {suffix}"
-    )
+    return described(result, units=data.attrs.get("units", "1"), long_name=f"{name}, {suffix}")
 
 
 def _runs(movie: xr.DataArray) -> np.ndarray | None:
-    """Number the epochs frame by frame, damaged frames marked; None for one whole epoch."""
+    """Return the epoch of every frame, damaged ones marked; None for one whole epoch."""
     parts = model.epochs(movie)
     valid = model.valid_frames(movie)
     if len(parts) == 1 and valid is None:

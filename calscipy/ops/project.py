@@ -37,7 +37,7 @@ def project(data: xr.DataArray, *, reduce: Reduce = "mean") -> xr.DataArray:
     Raises
     ------
     ArgumentError
-        If a channel or plane has no valid frame at all.
+        If there is no frame, or a channel or plane has no valid frame at all.
 
     Examples
     --------
@@ -49,6 +49,10 @@ def project(data: xr.DataArray, *, reduce: Reduce = "mean") -> xr.DataArray:
     model.require_dims(data, (model.FRAMES, model.Y, model.X), "project")
     if reduce not in get_args(Reduce):
         raise ArgumentError(f"project(reduce=) must be one of {get_args(Reduce)}, got {reduce!r}")
+    if data.dtype.kind not in "biuf":
+        raise ArgumentError(f"project needs numbers, got an array of {data.dtype}")
+    if not data.size:
+        raise ArgumentError(f"project needs at least one frame and pixel, found {dict(data.sizes)}")
     ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
     image = _reduce_valid(ordered, reduce)
     dims = ordered.dims[1:]
@@ -89,10 +93,7 @@ def _reduce_valid(movie: xr.DataArray, reduce: str) -> Any:
 
 
 def _stack(images: np.ndarray) -> Any:
-    if images.ndim == 1:
-        parts = list(images)
-    else:
-        parts = [_stack(part) for part in images]
+    parts = list(images) if images.ndim == 1 else [_stack(part) for part in images]
     lazy = isinstance(parts[0], da.Array)
     return da.stack(parts) if lazy else np.stack(parts)
 

@@ -15,13 +15,15 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     Parameters
     ----------
     labels : DataArray or ndarray of int, shape (y, x) or (plane, y, x)
-        0 where there is no neuron, else the neuron's number.
+        0 where there is no neuron, else the neuron's number. A DataArray may have its
+        dimensions in any order; its ``plane`` and, where it was drawn on part of the recording,
+        its ``y`` and ``x`` coordinates say where it lies.
 
     Returns
     -------
     DataArray
         Weights (all 1) along ``pixel``, with the coordinates ``neuron``, ``y`` and ``x`` in
-        pixels of the image, and ``plane`` for a stack.
+        pixels of the recording, and ``plane`` for a stack.
 
     Raises
     ------
@@ -34,6 +36,12 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     >>> rois.neuron.values.tolist(), rois.y.values.tolist(), rois.x.values.tolist()
     ([1, 2, 2], [0, 1, 1], [1, 0, 1])
     """
+    corner, planes = [0, 0], None
+    if isinstance(labels, xr.DataArray) and {model.Y, model.X} <= set(labels.dims):
+        labels = labels.transpose(..., model.Y, model.X)
+        corner = [first_pixel(labels, dim, "rois_from_labels") for dim in (model.Y, model.X)]
+        if model.PLANE in labels.indexes:
+            planes = labels[model.PLANE].values
     values = np.asarray(labels)
     if values.ndim not in (2, 3) or values.dtype.kind not in "iu":
         raise RoiError(
@@ -48,14 +56,38 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     neuron = values[where]
     order = np.argsort(neuron, kind="stable")
     where = tuple(axis[order] for axis in where)
+    plane = where[0] if values.ndim == 3 else None
+    if plane is not None and planes is not None:
+        plane = planes[plane]
     return model.rois_long_form(
         neuron[order],
-        where[-2],
-        where[-1],
+        where[-2] + corner[0],
+        where[-1] + corner[1],
         np.ones(order.size, np.float32),
-        image_shape=values.shape[-2:],
-        plane=where[0] if values.ndim == 3 else None,
+        image_shape=[start + size for start, size in zip(corner, values.shape[-2:], strict=True)],
+        plane=plane,
     )
+
+
+def first_pixel(data: xr.DataArray, dim: str, verb: str) -> int:
+    """Return the first recorded pixel that a cropped array holds, from its coordinate.
+
+    Raises
+    ------
+    RoiError
+        If the coordinate does not count recorded pixels.
+    """
+    if dim not in data.coords or model.PIXEL_SIZE_ATTR not in data[dim].attrs:
+        return 0
+    pixel = data[dim].attrs[model.PIXEL_SIZE_ATTR]
+    places = np.asarray(data[dim].values) / pixel
+    origin = round(float(places[0])) if places.size else 0
+    if not np.allclose(places, origin + np.arange(places.size), rtol=0, atol=0.1):
+        raise RoiError(
+            f"{verb}: the pixels along {dim!r} are not those recorded (binned or reordered), so "
+            "ROIs in recorded pixels do not fit. Extract before binning."
+        )
+    return origin
 
 
 def require_rois(rois: xr.DataArray | np.ndarray, verb: str) -> xr.DataArray:

@@ -267,7 +267,7 @@ def _activity(
     times: Floats,
     breaks: list[tuple[float, float]],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats]:
-    """Spikes, burst onsets and ΔF/F, (neuron, time), scaled so that the least burst has the peak."""
+    """Spikes, burst onsets and ΔF/F, (neuron, time); the weakest burst has the peak."""
     if times.shape[0] == 0:
         empty = np.zeros(times.shape)
         return empty.astype(np.int64), empty.astype(bool), empty

@@ -73,7 +73,7 @@ def _movie(scan: Scan, cycles: Listing[int] | None, check: Check) -> xr.Dataset:
         if axis not in squeezed
     )
     array = FrameArray(
-        folder, names, pages if pages.any() else None, flags, shape, _identity(scan, flags, shape)
+        folder, names, pages if pages.any() else None, flags, shape, _identity(scan, names, flags)
     )
     movie = xr.Variable(
         (*dims, model.Y, model.X),
@@ -105,11 +105,14 @@ def _require_version(scan: Scan) -> None:
         )
 
 
-def _identity(scan: Scan, valid: np.ndarray, shape: tuple[int, int]) -> str:
-    """Name the recording for dask: its XML as it is now, and which frames are masked."""
+def _identity(scan: Scan, names: np.ndarray, valid: np.ndarray) -> str:
+    """Name the images for dask: the XML as it is now, which of its files, which are masked."""
     stat = scan.path.stat()
-    text = f"{scan.path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{shape}|{valid.shape}"
-    return hashlib.sha256(text.encode() + np.packbits(valid).tobytes()).hexdigest()[:32]
+    text = f"{scan.path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{valid.shape}"
+    identity = hashlib.sha256(text.encode())
+    identity.update(names.tobytes())
+    identity.update(np.packbits(valid).tobytes())
+    return identity.hexdigest()[:32]
 
 
 def _preferred_chunks(dims: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, int]:
@@ -161,7 +164,7 @@ def _power_coords(scan: Scan, images: Images) -> dict[str, xr.Variable]:
     """Laser powers that change during the recording, one coordinate for each such laser."""
     coords = {}
     powers = scan.state.get("laserPower")
-    for index, entry in (powers.items() if isinstance(powers, dict) else ()):
+    for index, entry in powers.items() if isinstance(powers, dict) else ():
         table = recording.resolve(scan, images, "laserPower", index)
         known = table[np.isfinite(table)]
         if known.size and np.ptp(known) > 0:
@@ -171,11 +174,9 @@ def _power_coords(scan: Scan, images: Images) -> dict[str, xr.Variable]:
     return coords
 
 
-def _smallest(
-    table: np.ndarray, attrs: dict[str, str], *, constant: bool = True
-) -> xr.Variable:
+def _smallest(table: np.ndarray, attrs: dict[str, str], *, constant: bool = True) -> xr.Variable:
     """Label a (frames, plane) table by the dimensions along which it varies."""
-    frames, planes = table.shape
+    planes = table.shape[1]
     known = np.isfinite(table)
     first = np.array(
         [table[known[:, p], p][0] if known[:, p].any() else np.nan for p in range(planes)]

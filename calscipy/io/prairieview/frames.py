@@ -93,9 +93,7 @@ class FrameLayout:
             2: struct.pack("<HHII", 257, _LONG, 1, self.height),
             3: struct.pack("<HHII", 258, _SHORT, 1, 16),
             4: struct.pack("<HHII", 259, _SHORT, 1, 1),
-            7: struct.pack(
-                "<HHII", 273, _LONG, self.strips, PIXELS_OFFSET if inline else table_at
-            ),
+            7: struct.pack("<HHII", 273, _LONG, self.strips, PIXELS_OFFSET if inline else table_at),
             9: struct.pack(
                 "<HHII",
                 279,
@@ -172,8 +170,7 @@ class FrameArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         selections = [
-            np.atleast_1d(np.arange(size)[item])
-            for size, item in zip(self.shape, key, strict=True)
+            np.atleast_1d(np.arange(size)[item]) for size, item in zip(self.shape, key, strict=True)
         ]
         *leading, rows, columns = selections
         out = np.empty([len(selection) for selection in selections], self.dtype)
@@ -310,6 +307,13 @@ class _OpenFile:
                 return found.asarray()
         except Exception as error:  # tifffile raises many kinds on damaged files
             raise _unreadable(path, error) from error
+
+
+def probe_shape(path: Path) -> tuple[int, int]:
+    """Return height and width of the first page of a file."""
+    with _quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
+        height, width = file.pages[0].shape
+    return int(height), int(width)
 
 
 def complete_pages(path: Path, pages: list[int], shape: tuple[int, int]) -> list[str | None]:

@@ -11,7 +11,7 @@ from calscipy.errors import ArgumentError, first_few
 Value = int | float | bool | str
 
 
-class Metadata:
+class Metadata(Mapping[str, Any]):
     """What the microscope wrote at the start of the recording, by name and typed.
 
     Parameters
@@ -38,13 +38,9 @@ class Metadata:
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._state:
-            raise KeyError(
-                f"the recording has no state key {key!r}; it has {first_few(sorted(self._state), 60)}"
-            )
+            known = first_few(sorted(self._state), 60)
+            raise KeyError(f"the recording has no state key {key!r}; it has {known}")
         return _typed(self._state[key])
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._state
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)
@@ -78,13 +74,12 @@ class Metadata:
     @property
     def objective(self) -> str | None:
         """Name of the objective."""
-        return self["objectiveLens"] if "objectiveLens" in self else None
+        return self.get("objectiveLens")
 
     @property
     def microns_per_pixel(self) -> dict[str, float]:
         """Size of a pixel in um by axis, and the step in z."""
-        sizes = self["micronsPerPixel"] if "micronsPerPixel" in self else {}
-        return {axis[0].lower(): size for axis, size in sizes.items()}
+        return {axis[0].lower(): _typed(size) for axis, size in self._indexed("micronsPerPixel")}
 
     @property
     def laser_power(self) -> dict[str, float]:
@@ -97,10 +92,14 @@ class Metadata:
         return self._named("pmtGain")
 
     def _named(self, key: str) -> dict[str, float]:
-        entries = self._state.get(key, {})
         return {
-            entry.get("description") or index: _typed(entry) for index, entry in entries.items()
+            entry.get("description") or index: _typed(entry) for index, entry in self._indexed(key)
         }
+
+    def _indexed(self, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the entries of a key by index; none where it is absent or holds one value."""
+        entries = self._state.get(key, {})
+        return [] if isinstance(entries.get("value"), str) else list(entries.items())
 
     def __repr__(self) -> str:
         lines = [f"  {key}: {_typed(value)}" for key, value in self._state.items()]

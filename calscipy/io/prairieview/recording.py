@@ -20,7 +20,7 @@ from calscipy.errors import (
     first_few,
     warn,
 )
-from calscipy.io.prairieview.frames import FrameLayout, complete_pages, is_plain
+from calscipy.io.prairieview.frames import FrameLayout, complete_pages, is_plain, probe_shape
 from calscipy.io.prairieview.scan import Entry, Frame, Scan, Sequence
 
 Check = Literal["sizes", "headers"]
@@ -73,19 +73,23 @@ def arrange(scan: Scan, cycles: Listing[int] | None = None) -> Images:
         )
     if _is_volumetric(scan, sequences):
         planes = max(len(sequence.frames) for sequence in sequences)
-        flips = _reversed_volumes(scan, sequences)
+        reverse = _reversed_cycles(scan)
         rows = []
-        for sequence, flip in zip(sequences, flips, strict=True):
+        for sequence in sequences:
             row: tuple[Frame | None, ...] = sequence.frames
             row += (None,) * (planes - len(row))
-            rows.append((sequence, row[::-1] if flip else row))
+            rows.append((sequence, row[::-1] if sequence.cycle in reverse else row))
     else:
         rows = [(sequence, (frame,)) for sequence in sequences for frame in sequence.frames]
     return _tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
 
 
+def _is_volume(sequence: Sequence) -> bool:
+    return any(word in sequence.type for word in _VOLUME_WORDS)
+
+
 def _is_volumetric(scan: Scan, sequences: list[Sequence]) -> bool:
-    volumes = [s for s in sequences if any(word in s.type for word in _VOLUME_WORDS)]
+    volumes = [s for s in sequences if _is_volume(s)]
     if 0 < len(volumes) < len(sequences):
         kinds = ", ".join(f"{s.cycle} {s.type!r}" for s in sequences[:6])
         raise RecordingError(
@@ -111,17 +115,23 @@ def _is_volumetric(scan: Scan, sequences: list[Sequence]) -> bool:
     return False
 
 
-def _reversed_volumes(scan: Scan, sequences: list[Sequence]) -> list[bool]:
-    """Tell which volumes were acquired in the other direction.
+def _reversed_cycles(scan: Scan) -> set[int]:
+    """Return the cycles of the volumes that were acquired in the other direction.
 
-    From the Z positions where the frames carry them, else every second one.
+    From the Z positions where the frames carry them, else every second one. Counted from the
+    first volume of the recording, so that a selection of cycles has the same planes.
     """
-    if not any(sequence.bidirectional_z for sequence in sequences):
-        return [False] * len(sequences)
-    directions = [_direction(scan, sequence) for sequence in sequences]
-    if directions[0] and all(directions):
-        return [direction != directions[0] for direction in directions]
-    return [at % 2 == 1 for at in range(len(sequences))]
+    volumes = [s for s in scan.sequences if s.frames and _is_volume(s)]
+    if not any(volume.bidirectional_z for volume in volumes):
+        return set()
+    directions = [_direction(scan, volume) for volume in volumes]
+    if all(directions):
+        return {
+            volume.cycle
+            for volume, direction in zip(volumes, directions, strict=True)
+            if direction != directions[0]
+        }
+    return {volume.cycle for volume in volumes[1::2]}
 
 
 def _direction(scan: Scan, sequence: Sequence) -> int:
@@ -178,9 +188,7 @@ def frame_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
         if at and sequence is images.sequences[at - 1]:
             continue
         first = next(frame for frame in images.frames[at] if frame is not None)
-        texts = [
-            _scalar(scan, sequence, first, key) for key in ("linesPerFrame", "pixelsPerLine")
-        ]
+        texts = [_scalar(scan, sequence, first, key) for key in ("linesPerFrame", "pixelsPerLine")]
         if all(text is not None for text in texts):
             height, width = (_count(scan, text) for text in texts)
             found.setdefault((height, width), []).append(sequence.cycle)
@@ -195,7 +203,7 @@ def frame_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
     if not found:
         return _probe_shape(scan, images, folder)
     shape = next(iter(found))
-    if not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+    if min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
         raise RecordingError(
             f"{scan.path}: the XML claims frames of {shape[0]} x {shape[1]} pixels; between 1 "
             f"and {MAX_PIXELS} pixels are accepted. The XML is damaged: copy it again."
@@ -204,20 +212,16 @@ def frame_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
 
 
 def _probe_shape(scan: Scan, images: Images, folder: Path) -> tuple[int, int]:
-    import tifffile
-
     for name in images.names.ravel():
         path = folder / name.decode()
         if name and path.is_file():
             try:
-                with tifffile.TiffFile(path, is_ome=False) as file:
-                    height, width = file.pages[0].shape
+                return probe_shape(path)
             except Exception as error:  # tifffile raises many kinds on damaged files
                 raise RecordingError(
                     f"{path}: the XML does not give the size of the frames and this first file "
                     f"cannot be read ({error}). Copy it again."
                 ) from error
-            return int(height), int(width)
     raise RecordingError(
         f"{scan.path}: the XML does not give the size of the frames and none of its files "
         "is here. Copy the TIFF files into the folder."
@@ -358,14 +362,14 @@ def _warn(scan: Scan, wanted: np.ndarray, faults: dict[int, str]) -> None:
 def frame_times(scan: Scan, images: Images) -> np.ndarray:
     """Return acquisition times in s from the first frame, shape (frames, plane).
 
-    From ``absoluteTime``, else from the start of each sequence and ``relativeTime``. NaN where
-    a plane was not acquired.
+    From ``absoluteTime``; else from ``relativeTime``, which runs on in some recordings and in
+    others restarts in each sequence, whose start is added then. NaN where a plane was not acquired.
     """
     absolute = _table(images, lambda sequence, frame: frame.absolute_time)
     if not _increasing(absolute):
-        starts = _sequence_starts(images)
-        relative = _table(images, lambda sequence, frame: frame.relative_time)
-        absolute = relative + starts[:, None]
+        absolute = _table(images, lambda sequence, frame: frame.relative_time)
+    if not _increasing(absolute):
+        absolute += _sequence_starts(images)[:, None]
     if not _increasing(absolute):
         starts = _starts(absolute)
         bad = int(np.argmin(np.r_[np.isfinite(starts[:1]), np.diff(starts) > 0]))
@@ -467,9 +471,11 @@ def plane_positions(scan: Scan, images: Images) -> tuple[np.ndarray, str] | None
     tables = [resolve(scan, images, "positionCurrent", "ZAxis", device) for device in devices]
     moving = [at for at, table in enumerate(tables) if _moves_within_a_volume(table)]
     named = scan.state.get("zDevice")
-    chosen = devices.index(named.value) if isinstance(named, Entry) and named.value in devices else 0
+    chosen = 0
     if len(moving) == 1:
         chosen = moving[0]
+    elif isinstance(named, Entry) and named.value in devices:
+        chosen = devices.index(named.value)
     entry = scan.state["positionCurrent"]["ZAxis"][devices[chosen]]
     return tables[chosen], entry.description or f"Z device {devices[chosen]}"
 

@@ -23,9 +23,10 @@ MAX_XML_BYTES = 4 * 2**30
 MAX_FRAMES = 50_000_000
 FRAMES_KEPT = 512  # parsed elements of one sequence that stay in memory
 
-# Bare names only: no separators, drives, control characters or names that Windows reserves.
+# Bare names only: no separators, drives, control characters or names that Windows reserves, and
+# no longer than a file system takes (the table of names is as wide as the longest one).
 _SAFE_NAME = re.compile(
-    r"(?!\.{1,2}$)(?!(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\.|$))[^\x00-\x1f/\\:*?\"<>|]+\Z",
+    r"(?!\.{1,2}$)(?!(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\.|$))[^\x00-\x1f/\\:*?\"<>|]{1,255}\Z",
     re.IGNORECASE,
 )
 
@@ -53,7 +54,7 @@ class File(NamedTuple):
 class Frame(NamedTuple):
     """One acquired plane, with what its state changes against its sequence's."""
 
-    index: int
+    number: int
     relative_time: float
     absolute_time: float
     files: tuple[File, ...]
@@ -90,7 +91,7 @@ class Scan:
     def started(self) -> dt.datetime | None:
         """Local start of the recording; None if the date is not in PrairieView's US form."""
         try:
-            return dt.datetime.strptime(self.date, "%m/%d/%Y %I:%M:%S %p")  # noqa: DTZ007
+            return dt.datetime.strptime(self.date, "%m/%d/%Y %I:%M:%S %p")
         except ValueError:
             return None
 
@@ -151,26 +152,26 @@ def read_scan(path: Path) -> Scan:
             f"{path}: the master XML has {size} bytes, more than the {MAX_XML_BYTES} accepted."
         )
     reader = _parse(path)
-    if reader.error is not None and not reader.finished:
-        if reader.encoding is None and not _is_utf8(path):
-            reader = _parse(path, encoding="windows-1252")
-            warn(
-                f"{path}: the master XML is not valid UTF-8 and was read as Windows-1252; "
-                "names and descriptions with other letters may be wrong.",
-                DamagedRecordingWarning,
-            )
-        elif _has_closing_tag(path):
-            # Characters that XML 1.0 forbids, such as &#x1;, which PrairieView does write.
-            reader = _parse(path, recover=True)
+    encoding = None
+    if reader.broke_off and not _is_utf8(path):
+        encoding = "windows-1252"
+        reader = _parse(path, encoding=encoding)
+        warn(
+            f"{path}: the master XML is not valid UTF-8 and was read as Windows-1252; "
+            "names and descriptions with other letters may be wrong. Save it as UTF-8 if so.",
+            DamagedRecordingWarning,
+        )
+    if reader.broke_off and _has_closing_tag(path):
+        # Characters that XML 1.0 forbids, such as &#x1;, which PrairieView does write.
+        reader = _parse(path, encoding=encoding, recover=True)
     return reader.scan()
 
 
 class _Reader:
     """Collects what the parser streams, so that a broken file leaves what came before."""
 
-    def __init__(self, path: Path, encoding: str | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.encoding = encoding
         self.root: Any = None
         self.sequence: Any = None
         self.frames: list[Frame] = []
@@ -178,6 +179,11 @@ class _Reader:
         self.count = 0
         self.finished = False
         self.error: Exception | None = None
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether parsing ended before the root element did."""
+        return self.error is not None and not self.finished
 
     def check_root(self, root: Any) -> None:
         doctype = root.getroottree().docinfo.doctype
@@ -249,7 +255,7 @@ class _Reader:
         name = element.get("filename", "")
         if not _SAFE_NAME.match(name):
             raise RecordingError(
-                f"{self.path}, line {element.sourceline}: the XML names the file {name!r}; a "
+                f"{self.path}, line {element.sourceline}: the XML names the file {name[:80]!r}; a "
                 "bare file name in the recording's folder was expected (no path, drive or "
                 "reserved name). The XML is damaged or was tampered with: copy it again."
             )
@@ -305,8 +311,8 @@ class _Reader:
             )
         if self.error is not None:
             warn(
-                f"{self.path}: the master XML breaks off ({_reason(self.error)}); the "
-                f"{frames} complete frames before that are kept. Copy the XML again if "
+                f"{self.path}: the master XML is damaged or breaks off ({_reason(self.error)}); "
+                f"{frames} complete frames were found in it and are kept. Copy the XML again if "
                 "the recording was longer.",
                 DamagedRecordingWarning,
             )
@@ -327,7 +333,7 @@ class _Reader:
 
 
 def _parse(path: Path, *, encoding: str | None = None, recover: bool = False) -> _Reader:
-    reader = _Reader(path, encoding)
+    reader = _Reader(path)
     with path.open("rb") as stream:
         if encoding is not None and stream.read(3) != codecs.BOM_UTF8:
             stream.seek(0)
@@ -354,7 +360,17 @@ def _parse(path: Path, *, encoding: str | None = None, recover: bool = False) ->
             reader.error = error
         if reader.root is None and events.root is not None:
             reader.check_root(events.root)
+        if recover:
+            reader.error = _damage(events.error_log)
     return reader
+
+
+def _damage(log: Any) -> Exception | None:
+    """Return what recovery passed over, if it was more than a reference such as &#x1;."""
+    for entry in log:
+        if not entry.message.startswith("xmlParseCharRef: invalid xmlChar value"):
+            return ValueError(f"{entry.message}, line {entry.line}")
+    return None
 
 
 def _shards(parent: Any) -> State:

@@ -1,0 +1,671 @@
+"""TIFF files open lazily, hold what was written, and never lose pages in silence."""
+
+import os
+import pickle
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import tifffile
+from dask.base import tokenize
+
+from calscipy import model
+from calscipy.errors import ArgumentError, DamagedRecordingWarning, FrameError, RecordingError
+from calscipy.io import tiff
+from calscipy.io.tiff import open_tiff
+
+SHAPE = (24, 40)
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "prairieview"
+
+
+def images(count, shape=SHAPE, dtype="uint16", seed=0):
+    values = np.random.default_rng(seed).integers(0, 255, (count, *shape))
+    return values.astype(dtype) + np.arange(count).astype(dtype)[:, None, None]
+
+
+def movie(path, **options):
+    options.setdefault("frame_rate", 10.0)
+    return open_tiff(path, **options)[model.MOVIE][model.MOVIE]
+
+
+def write(path, data, **options):
+    # tifffile takes a stack of three or four for RGB unless it is told.
+    tifffile.imwrite(path, data, **{"photometric": "minisblack"} | options)
+
+
+def write_folder(folder, count, **options):
+    folder.mkdir(exist_ok=True)
+    data = images(count)
+    for number, image in enumerate(data, 1):
+        write(folder / f"img{number}.tif", image, **options)
+    return data
+
+
+def first_next(path):
+    """Where the offset of the second directory stands in a classic little-endian file."""
+    with path.open("rb") as stream:
+        (at,) = struct.unpack("<4xI", stream.read(8))
+        stream.seek(at)
+        return at + 2 + 12 * struct.unpack("<H", stream.read(2))[0]
+
+
+def patch(path, at, data):
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(data)
+
+
+def cut(path, part):
+    os.truncate(path, int(path.stat().st_size * part))
+
+
+_opened: list[str] | None = None
+
+
+def _watch(event, arguments):
+    if event == "open" and _opened is not None:
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def opened():
+    """Names of the TIFF files that are opened."""
+    global _opened
+    _opened = []
+    yield lambda: [name for name in _opened if name.lower().endswith((".tif", ".tiff"))]
+    _opened = None
+
+
+KINDS = {
+    "plain": {},
+    "big": {"bigtiff": True},
+    "zlib": {"compression": "zlib"},
+    "zlib strips": {"compression": "zlib", "rowsperstrip": 5, "predictor": True},
+    "tiles": {"tile": (16, 16)},
+    "big-endian": {"byteorder": ">"},
+    "big-endian big": {"byteorder": ">", "bigtiff": True},
+    "imagej": {"imagej": True},
+    "ome": {"ome": True},
+    "no description": {"metadata": None},
+    "one directory": {"metadata": {"axes": "TYX"}, "truncate": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_holds_what_was_written(tmp_path, kind):
+    data = images(7)
+    write(tmp_path / "a.tif", data, **KINDS[kind])
+    found = movie(tmp_path / "a.tif")
+    assert found.dims == ("frames", "y", "x")
+    assert found.dtype == np.uint16
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found.values, data)
+    np.testing.assert_array_equal(found[2:9:3, 3:10, ::-2].values, data[2:9:3, 3:10, ::-2])
+    np.testing.assert_array_equal(found[-1, 5].values, data[-1, 5])
+    np.testing.assert_array_equal(found[[4, 1], :, 3].values, data[[4, 1], :, 3])
+    assert found[3:3].values.shape == (0, *SHAPE)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["uint8", "int8", "int16", "uint32", "int64", "uint64", "float16", "float32", "float64"],
+)
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_every_type(tmp_path, dtype, byteorder):
+    data = images(3, dtype=dtype)
+    write(tmp_path / "a.tif", data, byteorder=byteorder)
+    found = movie(tmp_path / "a.tif")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found.values, data)
+
+
+def test_labels(tmp_path):
+    write(tmp_path / "a.tif", images(5))
+    tree = open_tiff(tmp_path / "a.tif", frame_rate=20, microns_per_pixel=(0.5, 2))
+    assert tree.attrs == {model.SCHEMA_ATTR: model.SCHEMA_VERSION, "source": "a.tif"}
+    found = tree[model.MOVIE][model.MOVIE]
+    assert found.attrs == {"units": "count", "long_name": "fluorescence", "source": "a.tif"}
+    np.testing.assert_allclose(found.time.values, np.arange(5) / 20, rtol=1e-15)
+    assert found.time.attrs == {"units": "s", "long_name": "time since the first frame"}
+    assert (found.y.attrs["units"], float(found.y[2]), float(found.x[2])) == ("um", 1.0, 4.0)
+    assert found.valid.values.all()
+    assert found.valid.dims == ("frames",)
+    assert "channel" not in found.coords
+    assert found.encoding["preferred_chunks"] == {"frames": 5, "y": 24, "x": 40}
+    assert movie(tmp_path / "a.tif", microns_per_pixel=2).x.values[3] == 6
+    assert movie(tmp_path / "a.tif").y.attrs["units"] == "1"
+    assert str(movie(tmp_path / "a.tif", channels=["GCaMP"]).channel.values) == "GCaMP"
+    assert str(movie(tmp_path / "a.tif", channels="GCaMP").channel.values) == "GCaMP"
+
+
+def test_pages_run_through_channels_then_planes_then_frames(tmp_path):
+    data = images(4 * 3 * 2)
+    write(tmp_path / "a.tif", data)
+    found = movie(tmp_path / "a.tif", channels=("red", "green"), planes=3)
+    assert found.dims == ("frames", "channel", "plane", "y", "x")
+    assert found.shape == (4, 2, 3, *SHAPE)
+    assert found.valid.dims == ("frames", "channel", "plane")
+    assert found.channel.values.tolist() == ["red", "green"]
+    assert found.plane.values.tolist() == [0, 1, 2]
+    for frame, channel, plane in np.ndindex(4, 2, 3):
+        expected = data[frame * 6 + plane * 2 + channel]
+        np.testing.assert_array_equal(found[frame, channel, plane].values, expected)
+    np.testing.assert_array_equal(found.values[3, 1], data[[19, 21, 23]])
+    np.testing.assert_array_equal(found[1:, 1, [2, 0]].values, found.values[1:, 1, [2, 0]])
+    volumes = movie(tmp_path / "a.tif", planes=4)
+    assert volumes.dims == ("frames", "plane", "y", "x")
+    np.testing.assert_array_equal(volumes.values, data.reshape(6, 4, *SHAPE))
+    channels = movie(tmp_path / "a.tif", channels=2)
+    assert channels.channel.values.tolist() == ["Ch1", "Ch2"]
+    np.testing.assert_array_equal(channels.values, data.reshape(12, 2, *SHAPE))
+    assert channels.encoding["preferred_chunks"]["channel"] == 1
+
+
+@pytest.mark.parametrize(("channels", "planes", "left"), [(2, None, 1), (None, 4, 3), (5, 3, 7)])
+def test_left_over_pages_are_an_error(tmp_path, channels, planes, left):
+    write(tmp_path / "a.tif", images(7))
+    message = f"7 pages are not a multiple of .*: {left} pages? (is|are) left over"
+    with pytest.raises(ArgumentError, match=message):
+        movie(tmp_path / "a.tif", channels=channels, planes=planes)
+
+
+def test_folder_in_natural_order(tmp_path):
+    data = write_folder(tmp_path / "f", 12)
+    (tmp_path / "f" / "img2.tif").rename(tmp_path / "f" / "IMG2.TIFF")
+    (tmp_path / "f" / "._img3.tif").write_bytes(b"left by a Mac")
+    (tmp_path / "f" / "notes.txt").write_text("no image")
+    found = movie(tmp_path / "f")
+    np.testing.assert_array_equal(found.values, data)
+    assert found.attrs["source"] == "f"
+    interleaved = movie(tmp_path / "f", channels=2)
+    np.testing.assert_array_equal(interleaved.values, data.reshape(6, 2, *SHAPE))
+
+
+def test_folder_of_files_with_many_pages(tmp_path):
+    data = images(20)
+    for number, part in enumerate((data[:9], data[9:19], data[19:])):
+        write(tmp_path / f"part_{number + 9}.tif", part, bigtiff=number == 1)
+    found = movie(tmp_path)
+    np.testing.assert_array_equal(found.values, data)
+    np.testing.assert_array_equal(found[7:11].values, data[7:11])
+    np.testing.assert_array_equal(
+        movie(tmp_path, channels=2, planes=5).values,
+        data.reshape(2, 5, 2, *SHAPE).swapaxes(1, 2),
+    )
+
+
+def test_a_folder_of_one_page_files_opens_at_most_two(tmp_path, opened):
+    data = write_folder(tmp_path / "f", 500)
+    before = len(opened())
+    found = movie(tmp_path / "f")
+    assert len(opened()) - before <= 2
+    chunked = found.chunk({"frames": 50})
+    assert len(opened()) - before <= 2
+    np.testing.assert_array_equal(chunked[-3:].values, data[-3:])
+    assert len(opened()) - before <= 5
+
+
+def test_opening_reads_no_pixels_and_keeps_no_file(tmp_path, opened):
+    write(tmp_path / "a.tif", images(50))
+    before = len(opened())
+    found = movie(tmp_path / "a.tif")
+    assert len(opened()) == before + 1
+    found[10:40].values  # noqa: B018 - one open for one read
+    assert len(opened()) == before + 2
+    (tmp_path / "a.tif").rename(tmp_path / "b.tif")
+    with pytest.raises(FrameError, match=r"a\.tif: page 1 cannot be read"):
+        found[0].values  # noqa: B018
+
+
+def lazy(array):
+    while not isinstance(array, tiff.TiffArray):
+        array = array.array
+    return array
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_lazy_array_pickles(tmp_path, kind):
+    data = write_folder(tmp_path / "f", 4)
+    write(tmp_path / "a.tif", data)
+    array = lazy(movie(tmp_path / {"file": "a.tif", "folder": "f"}[kind]).variable._data)
+    dumped = pickle.dumps(array)
+    assert len(dumped) < 3000
+    again = pickle.loads(dumped)
+    assert again.__dask_tokenize__() == array.__dask_tokenize__()
+    np.testing.assert_array_equal(again._read((slice(None),) * 3), data)
+    found = movie(tmp_path / "a.tif").chunk({"frames": 2})
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).values, data)
+
+
+def test_the_token_follows_the_files(tmp_path):
+    write_folder(tmp_path / "f", 3)
+
+    def token(**options):
+        return tokenize(movie(tmp_path / "f", **options).chunk().data)
+
+    first = token()
+    assert token() == first
+    assert token(channels=3) != first
+    os.utime(tmp_path / "f" / "img2.tif", ns=(1, 1))
+    assert token() != first
+
+
+def test_threads(tmp_path):
+    data = images(40)
+    write(tmp_path / "a.tif", data, compression="zlib")
+    found = movie(tmp_path / "a.tif").chunk({"frames": 3})
+    with dask.config.set(scheduler="threads", pool=ThreadPoolExecutor(4)):
+        np.testing.assert_array_equal(found.values, data)
+
+
+def test_without_positional_reads(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "pread", raising=False)
+    monkeypatch.delattr(os, "preadv", raising=False)
+    data = images(3)
+    for number, options in enumerate(KINDS.values()):
+        write(tmp_path / f"{number}.tif", data, **options)
+        np.testing.assert_array_equal(movie(tmp_path / f"{number}.tif").values, data)
+
+
+# What the files say themselves
+
+
+def write_imagej(path, frames=3, **metadata):
+    data = images(frames * 2)
+    write(
+        path,
+        data.reshape(frames, 2, *SHAPE),
+        imagej=True,
+        resolution=(2, 4),
+        metadata={"axes": "TCYX", **metadata},
+    )
+    return data.reshape(frames, 2, *SHAPE)
+
+
+def test_imagej_hyperstack(tmp_path):
+    data = write_imagej(tmp_path / "a.tif", finterval=0.25, fps=7.0, unit="micron")
+    found = movie(tmp_path / "a.tif", frame_rate=None)
+    assert found.dims == ("frames", "channel", "y", "x")
+    np.testing.assert_array_equal(found.values, data)
+    assert found.attrs["frame_rate_source"] == "ImageJ metadata"
+    assert model.frame_rate(found) == pytest.approx(4, rel=1e-12)
+    assert (float(found.y[1]), float(found.x[1])) == (0.25, 0.5)
+    given = movie(tmp_path / "a.tif", frame_rate=5, channels=1, microns_per_pixel=3)
+    assert given.sizes["frames"] == 6
+    assert "frame_rate_source" not in given.attrs
+    assert (float(given.time[1]), float(given.x[1])) == (0.2, 3)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "rate"),
+    [({"fps": 8.0}, 8), ({"finterval": 50, "tunit": "ms"}, 20), ({"finterval": 0.5}, 2)],
+)
+def test_imagej_frame_rate(tmp_path, metadata, rate):
+    write_imagej(tmp_path / "a.tif", **metadata)
+    assert model.frame_rate(movie(tmp_path / "a.tif", frame_rate=None)) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"finterval": 0}, {"finterval": 2, "tunit": "fortnight"}])
+def test_no_frame_rate_is_an_error(tmp_path, metadata):
+    write_imagej(tmp_path / "a.tif", unit="inch", **metadata)
+    with pytest.raises(ArgumentError, match=r"a\.tif: .*Give it in Hz .*frame_rate=\.\.\."):
+        movie(tmp_path / "a.tif", frame_rate=None)
+    assert movie(tmp_path / "a.tif").y.attrs["units"] == "1"
+
+
+def one_directory(path):
+    """Leave only the first directory, as ImageJ does past 4 GB."""
+    patch(path, first_next(path), bytes(4))
+
+
+def test_imagej_stack_with_one_directory(tmp_path):
+    data = write_imagej(tmp_path / "a.tif", frames=4)
+    one_directory(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages) == 1
+    found = movie(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found.values, data)
+    np.testing.assert_array_equal(found[::2, 1, 4:6].values, data[::2, 1, 4:6])
+
+
+def test_slices_of_imagej_are_frames_unless_there_are_frames_too(tmp_path):
+    data = images(6)
+    write(tmp_path / "z.tif", data, imagej=True, metadata={"axes": "ZYX"})
+    assert movie(tmp_path / "z.tif").shape == data.shape
+    volumes = data.reshape(3, 2, *SHAPE)
+    write(tmp_path / "tz.tif", volumes, imagej=True, metadata={"axes": "TZYX"})
+    assert movie(tmp_path / "tz.tif").dims == ("frames", "plane", "y", "x")
+    np.testing.assert_array_equal(movie(tmp_path / "tz.tif").values, volumes)
+
+
+def test_other_page_orders_are_refused_unless_overruled(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    write(path, images(6).reshape(2, 3, *SHAPE), ome=True, metadata={"axes": "CTYX"})
+    with pytest.raises(RecordingError, match=r"pages run in the order .*channels= and planes="):
+        movie(path)
+    assert movie(path, channels=1).sizes["frames"] == 6
+
+
+def test_ome(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    data = images(12).reshape(2, 3, 2, *SHAPE)
+    metadata = {"axes": "TZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    write(path, data, ome=True, metadata=metadata)
+    found = movie(path)
+    assert found.dims == ("frames", "channel", "plane", "y", "x")
+    np.testing.assert_array_equal(found.values, data.swapaxes(1, 2))
+    assert (float(found.y[1]), float(found.x[1])) == (0.25, 0.5)
+    metadata |= {"PhysicalSizeXUnit": "mm", "PhysicalSizeYUnit": "mm"}
+    write(path, data, ome=True, metadata=metadata)
+    assert movie(path).x.attrs["units"] == "1"
+
+
+def test_ome_series_does_not_open_the_other_files(tmp_path, opened):
+    data = images(4)
+    files = "".join(
+        f'<TiffData FirstT="{t}" IFD="0"><UUID FileName="f_{t}.ome.tif">urn:{t}</UUID></TiffData>'
+        for t in range(4)
+    )
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="40" SizeY="24" '
+        f'SizeZ="1" SizeC="2" SizeT="2" PhysicalSizeX="1.5" PhysicalSizeY="1.5">{files}'
+        "</Pixels></Image></OME>"
+    )
+    for t, image in enumerate(data):
+        write(tmp_path / f"f_{t}.ome.tif", image, description=xml, metadata=None)
+    before = len(opened())
+    one = movie(tmp_path / "f_1.ome.tif")
+    np.testing.assert_array_equal(one.values, data[1:2])
+    assert {Path(name).name for name in opened()[before:]} == {"f_1.ome.tif"}
+    found = movie(tmp_path)
+    np.testing.assert_array_equal(found.values, data)
+    assert float(found.x[1]) == 1.5
+
+
+@pytest.mark.parametrize(
+    "xml", ["<OME", "<OME><Image></Wrong>", "<OME><Pixels PhysicalSizeX='a'/>"]
+)
+def test_damaged_ome_is_ignored(tmp_path, xml):
+    write(tmp_path / "a.tif", images(2), description=xml, metadata=None)
+    assert movie(tmp_path / "a.tif").x.attrs["units"] == "1"
+
+
+# PrairieView's images without their XML
+
+
+def write_prairieview(folder, channels=(2,), frames=3):
+    folder.mkdir()
+    data = images(frames * 2)
+    for at, image in enumerate(data):
+        for channel in channels:
+            cycle, frame = divmod(at, frames)
+            name = f"T-001_Cycle{cycle + 1:05d}_Ch{channel}_{frame + 1:06d}.ome.tif"
+            write(folder / name, image)
+    return data
+
+
+def test_prairieview_images_without_xml(tmp_path):
+    data = write_prairieview(tmp_path / "T-001")
+    with pytest.raises(
+        RecordingError, match=r"master XML is not in this folder\. Copy it.*frame_rate="
+    ):
+        movie(tmp_path / "T-001", frame_rate=None)
+    found = movie(tmp_path / "T-001")
+    np.testing.assert_array_equal(found.values, data)
+    assert str(found.channel.values) == "Ch2"
+    assert str(movie(tmp_path / "T-001", channels=["GCaMP"]).channel.values) == "GCaMP"
+
+
+@pytest.mark.parametrize("frame_rate", [None, 30])
+def test_prairieview_images_of_two_channels_are_refused(tmp_path, frame_rate):
+    write_prairieview(tmp_path / "T-001", channels=(1, 2))
+    message = "channels Ch1, Ch2; one channel was expected.*folder of their own"
+    with pytest.raises(RecordingError, match=message):
+        movie(tmp_path / "T-001", frame_rate=frame_rate)
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the real samples")
+def test_real_prairieview_image():
+    path = next(SAMPLES.glob("calscipy/EM*/*_Ch2_000002.ome.tif"))
+    found = movie(path)
+    assert found.shape == (1, 512, 512)
+    plain = np.fromfile(path, "<u2", 512 * 512, offset=8).reshape(512, 512)
+    np.testing.assert_array_equal(found[0].values, plain)
+
+
+# Damage
+
+
+def test_single_files_that_are_no_tiff(tmp_path):
+    path = tmp_path / "a.tif"
+    for content in (
+        b"",
+        b"II",
+        b"II*\0\x08\0\0\0",
+        b"not a tiff at all, but long enough",
+        b"II+\0",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FrameError, match=r"a\.tif: expected a TIFF file .*Copy the file again"):
+            movie(path)
+    with pytest.raises(RecordingError, match="no such file or folder"):
+        movie(tmp_path / "b.tif")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordingError, match=r"no files ending in \.tif or \.tiff"):
+        movie(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_one_page_cut_in_the_pixels(tmp_path, bigtiff):
+    write(tmp_path / "a.tif", images(1)[0], bigtiff=bigtiff)
+    cut(tmp_path / "a.tif", 0.7)
+    with pytest.raises(FrameError, match=r"expected 1 pages?, 0 are complete"):
+        movie(tmp_path / "a.tif")
+    cut(tmp_path / "a.tif", 0.05)
+    with pytest.raises(FrameError, match=r"a\.tif: "):
+        movie(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_pages_cut_at_two_thirds(tmp_path, kind):
+    write(tmp_path / "a.tif", images(6), **KINDS[kind])
+    cut(tmp_path / "a.tif", 2 / 3)
+    with pytest.raises(FrameError, match=r"a\.tif: the file is cut short.*, \d are complete.*Copy"):
+        movie(tmp_path / "a.tif")
+
+
+def test_the_complete_pages_are_counted(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for image in images(6):
+            writer.write(image, contiguous=False, metadata=None)
+    whole = (tmp_path / "a.tif").read_bytes()
+    for size, complete in ((len(whole) - 100, 5), (len(whole) * 2 // 3, 4), (500, 0)):
+        (tmp_path / "a.tif").write_bytes(whole[:size])
+        with pytest.raises(FrameError, match=f" {complete} are complete"):
+            movie(tmp_path / "a.tif")
+
+
+def test_an_imagej_stack_that_lacks_images(tmp_path):
+    write_imagej(tmp_path / "a.tif", frames=4)
+    one_directory(tmp_path / "a.tif")
+    cut(tmp_path / "a.tif", 0.6)
+    with pytest.raises(FrameError, match="expected 8 pages, 4 are complete"):
+        movie(tmp_path / "a.tif")
+    write_imagej(tmp_path / "b.tif", frames=4)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        third = file.pages[2].offset
+        tags = len(file.pages[2].tags)
+    patch(tmp_path / "b.tif", third + 2 + 12 * tags, bytes(4))
+    with pytest.raises(FrameError, match=r"expected 8 pages.*only 3 have a directory"):
+        movie(tmp_path / "b.tif")
+
+
+def test_directories_that_run_in_a_circle(tmp_path):
+    write(tmp_path / "a.tif", images(3), metadata=None)
+    patch(tmp_path / "a.tif", first_next(tmp_path / "a.tif"), struct.pack("<I", 8))
+    with pytest.raises(FrameError, match="page 2 is one that came before"):
+        movie(tmp_path / "a.tif")
+
+
+def test_damaged_one_page_files_are_masked(tmp_path):
+    data = write_folder(tmp_path / "f", 6)
+    (tmp_path / "f" / "img1.tif").write_bytes(b"")
+    cut(tmp_path / "f" / "img4.tif", 0.5)
+    with pytest.warns(
+        DamagedRecordingWarning, match=r"2 of 6 files .*img1\.tif, img4\.tif"
+    ) as seen:
+        found = movie(tmp_path / "f", planes=2)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert found.valid.values.tolist() == [[False, True], [True, False], [True, True]]
+    data[[0, 3]] = 0
+    np.testing.assert_array_equal(found.values, data.reshape(3, 2, *SHAPE))
+    for file in (tmp_path / "f").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(FrameError, match=r"img1\.tif: .*the file is empty"):
+        movie(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (images(1, (40, 40))[0], "found 40 x 40 pixels of uint16"),
+        (images(1, dtype="float32")[0], "found 24 x 40 pixels of float32"),
+        (images(2), "it has 2 pages, the first file of the folder has one"),
+    ],
+)
+def test_one_page_files_that_differ_fail_when_they_are_read(tmp_path, other, found):
+    data = write_folder(tmp_path / "f", 4)
+    write(tmp_path / "f" / "img3.tif", other)
+    lazy_movie = movie(tmp_path / "f")
+    np.testing.assert_array_equal(lazy_movie[:2].values, data[:2])
+    message = rf"img3\.tif: .*expected 24 x 40 pixels of uint16: {found}\. Copy .*own"
+    with pytest.raises(FrameError, match=message):
+        lazy_movie.values  # noqa: B018
+
+
+def test_damage_that_shows_when_a_page_is_read(tmp_path):
+    write_folder(tmp_path / "f", 3, compression="zlib")
+    cut(tmp_path / "f" / "img2.tif", 0.8)
+    with pytest.raises(FrameError, match=r"img2\.tif: page 1 cannot be read"):
+        movie(tmp_path / "f").values  # noqa: B018
+    (tmp_path / "f" / "img2.tif").unlink()
+    found = movie(tmp_path / "f")
+    (tmp_path / "f" / "img3.tif").unlink()
+    with pytest.raises(FrameError, match=r"img3\.tif: page 1 cannot be read"):
+        found[1].values  # noqa: B018
+
+
+def test_files_with_many_pages_are_checked_at_opening(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"{number}.tif", images(4))
+    (tmp_path / "0.tif").write_bytes(b"")
+    with pytest.raises(FrameError, match=r"0\.tif: .*the file is empty"):
+        movie(tmp_path)
+    write(tmp_path / "0.tif", images(4))
+    write(tmp_path / "2.tif", images(4, dtype="uint8"))
+    with pytest.raises(
+        RecordingError, match=r"2\.tif: expected .*uint16 as in 0\.tif, found .*uint8"
+    ):
+        movie(tmp_path)
+    cut(tmp_path / "2.tif", 0.5)
+    with pytest.raises(FrameError, match=r"2\.tif: the file is cut short"):
+        movie(tmp_path)
+
+
+def test_pages_that_differ_within_a_file(tmp_path):
+    data = images(3)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for image in (data[0], data[1, :10], data[2]):
+            writer.write(image, metadata=None)
+    with pytest.raises(
+        FrameError, match=r"page 2 cannot be read, expected 24 x 40 .*found 10 x 40"
+    ):
+        movie(tmp_path / "a.tif").values  # noqa: B018
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for image in (data[0], data[1, :10]):
+            writer.write(image, metadata=None)
+    with pytest.raises(RecordingError, match="on all pages, the last has 10 x 40"):
+        movie(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (np.zeros((4, 8, 8, 3), "uint8"), {"photometric": "rgb"}, "expected grey images"),
+        (np.zeros((3, 8, 8), "uint8"), {"photometric": "rgb"}, "expected grey images"),
+        (
+            np.zeros((8, 8), "uint8"),
+            {"photometric": "palette", "colormap": np.zeros((3, 256), "uint16")},
+            "expected grey images",
+        ),
+        (np.zeros((4, 8, 8), "complex64"), {}, "expected integers or floats"),
+        (np.zeros((4, 8, 8), "bool"), {}, "expected integers or floats"),
+        (
+            np.zeros((2, 4, 16, 16), "uint8"),
+            {"volumetric": True, "tile": (2, 16, 16)},
+            "expected grey",
+        ),
+    ],
+)
+@pytest.mark.parametrize("folder", [False, True])
+def test_images_that_are_no_movie_are_refused(tmp_path, data, options, message, folder):
+    write(tmp_path / "a.tif", data, **options)
+    if folder:
+        write(tmp_path / "b.tif", images(1)[0])
+    with pytest.raises(RecordingError, match=rf"a\.tif: {message}.*Save it"):
+        movie(tmp_path if folder else tmp_path / "a.tif")
+
+
+def test_images_too_large_to_be_true_are_refused(tmp_path):
+    write(tmp_path / "a.tif", np.zeros((64, 64), "uint8"), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        places = [file.pages[0].tags[code].offset for code in (256, 257)]
+    for place in places:
+        patch(tmp_path / "a.tif", place + 2, struct.pack("<HII", 4, 1, 10**6))
+    with pytest.raises(RecordingError, match="expected images of 1 to"):
+        movie(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frame_rate": 0},
+        {"frame_rate": -1.0},
+        {"frame_rate": float("nan")},
+        {"frame_rate": "30"},
+        {"channels": 0},
+        {"channels": 1.5},
+        {"channels": True},
+        {"channels": []},
+        {"channels": ["a", "a"]},
+        {"channels": ["a", 2]},
+        {"planes": 0},
+        {"planes": 2.0},
+        {"microns_per_pixel": 0},
+        {"microns_per_pixel": (1, -1)},
+        {"microns_per_pixel": (1, 1, 1)},
+        {"microns_per_pixel": "1"},
+    ],
+    ids=str,
+)
+def test_arguments_out_of_range(tmp_path, options):
+    write(tmp_path / "a.tif", images(4))
+    with pytest.raises(ArgumentError, match=next(iter(options))):
+        movie(tmp_path / "a.tif", **options)
+
+
+def test_tifffile_stays_quiet(tmp_path, caplog):
+    write(tmp_path / "a.tif", images(4))
+    cut(tmp_path / "a.tif", 0.6)
+    with pytest.raises(FrameError):
+        movie(tmp_path / "a.tif")
+    assert not caplog.records
