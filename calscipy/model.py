@@ -101,7 +101,19 @@ def seconds(data: xr.DataArray, verb: str) -> np.ndarray:
             f"{sorted(map(str, data.coords))}. Add one, for instance "
             f"data.assign_coords(time=({dim!r}, numpy.arange(n) / frame_rate))."
         )
-    return np.asarray(data[TIME].values, dtype=np.float64)
+    return coordinate(data, TIME).astype(np.float64)
+
+
+def coordinate(data: xr.DataArray, name: str) -> np.ndarray:
+    """Return the values of a coordinate.
+
+    ``DataArray.chunk`` makes coordinates lazy. They are small and needed to build a graph, so they
+    are computed at once and here, not by the scheduler that computes images.
+    """
+    values = data[name].data
+    if hasattr(values, "dask"):
+        values = values.compute(scheduler="synchronous")
+    return np.asarray(values)
 
 
 def epochs(data: xr.DataArray) -> list[slice]:
@@ -120,7 +132,7 @@ def epochs(data: xr.DataArray) -> list[slice]:
     size = data.sizes[dim]
     if EPOCH not in data.coords or data[EPOCH].dims != (dim,) or size == 0:
         return [slice(0, size)]
-    labels = np.asarray(data[EPOCH].values)
+    labels = coordinate(data, EPOCH)
     starts = np.concatenate([[0], np.flatnonzero(labels[1:] != labels[:-1]) + 1, [size]])
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(starts)]
 
@@ -179,13 +191,8 @@ def valid_frames(data: xr.DataArray) -> np.ndarray | None:
     if VALID not in data.coords or FRAMES not in data.dims:
         return None
     order = tuple(dim for dim in data.dims if dim not in (Y, X))
-    mask = data[VALID].broadcast_like(data.isel({Y: 0, X: 0}, missing_dims="ignore")[VALID])
-    values = np.asarray(
-        mask.expand_dims({dim: data.sizes[dim] for dim in order if dim not in mask.dims})
-        .transpose(*order)
-        .values,
-        dtype=bool,
-    )
+    mask = xr.Variable(data[VALID].dims, coordinate(data, VALID).astype(bool))
+    values = mask.set_dims({dim: data.sizes[dim] for dim in order}).transpose(*order).values
     return None if values.all() else values
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 import xarray as xr
-from tqdm.dask import TqdmCallback
 
 from calscipy import model, ops
 from calscipy.errors import (
@@ -412,6 +412,9 @@ def _progress(text: str) -> Any:
     """Show a bar on the terminal when the work takes more than a second."""
     if not get_option("progress"):
         return nullcontext()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm complains in notebooks that have no ipywidgets
+        from tqdm.dask import TqdmCallback
     return TqdmCallback(desc=text, leave=False, delay=1)
 
 

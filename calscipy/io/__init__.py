@@ -10,10 +10,9 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError, RecordingError
-from calscipy.io import prairieview, store, tiff
+from calscipy.io import prairieview, store
 from calscipy.io.chunks import Chunks, chunk_movie
-
-TIFF_SUFFIXES = (".tif", ".tiff")
+from calscipy.io.tiff import SUFFIXES, open_tiff
 
 
 def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.DataTree:
@@ -46,12 +45,12 @@ def _opener(path: Path) -> tuple[Callable[..., xr.DataTree], tuple[str, ...]]:
         if store.is_store(path):
             return store.open_store, ()
         if _is_tiff_folder(path):
-            return tiff.open_tiff, tiff_options
+            return open_tiff, tiff_options
         return _open_prairieview, ("cycles", "check")
     if not path.exists():
         raise RecordingError(f"{path}: there is no such folder or file. Check the path.")
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return tiff.open_tiff, tiff_options
+    if path.suffix.lower() in SUFFIXES:
+        return open_tiff, tiff_options
     if path.suffix.lower() == ".xml":
         return _open_prairieview, ("cycles", "check")
     raise RecordingError(
@@ -65,7 +64,7 @@ def _is_tiff_folder(path: Path) -> bool:
     files = [entry for entry in path.iterdir() if entry.is_file()]
     if any(prairieview.is_master(file) for file in files):
         return False
-    return any(file.suffix.lower() in TIFF_SUFFIXES for file in files)
+    return any(file.suffix.lower() in SUFFIXES for file in files)
 
 
 def _open_prairieview(path: Path, **options: Any) -> xr.DataTree:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask
 import dask.system
 import xarray as xr
@@ -10,6 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError, ChunkError
 from calscipy.options import get_option
 
+MAX_PIXELS = 2**28  # of one frame; more is taken for damage
 MIN_FRAMES = 64
 MIN_ROWS = 16
 
@@ -55,14 +58,19 @@ def chunk_movie(movie: xr.Dataset, chunks: Chunks) -> xr.Dataset:
         return movie
     data = movie[model.MOVIE]
     if isinstance(chunks, dict):
-        return movie.chunk(chunks)
+        return _chunked(movie, chunks)
     whole = {dim: data.sizes[dim] for dim in data.dims}
     single = {dim: 1 for dim in (model.CHANNEL, model.PLANE) if dim in data.dims}
     if chunks == "frames":
         frame_bytes = data.sizes[model.Y] * data.sizes[model.X] * data.dtype.itemsize
-        return movie.chunk(whole | single | {model.FRAMES: frames_per_chunk(frame_bytes)})
+        return _chunked(movie, whole | single | {model.FRAMES: frames_per_chunk(frame_bytes)})
     if chunks == "time":
-        return movie.chunk(whole | single | {model.Y: rows_per_band(data)})
+        return _chunked(movie, whole | single | {model.Y: rows_per_band(data)})
     raise ArgumentError(
         f"chunks must be 'frames', 'time', a mapping by dimension, or None; got {chunks!r}"
     )
+
+
+def _chunked(movie: xr.Dataset, chunks: dict[Any, int]) -> xr.Dataset:
+    """Chunk the movie alone: ``Dataset.chunk`` would make times and masks lazy as well."""
+    return movie.assign({model.MOVIE: movie[model.MOVIE].variable.chunk(chunks)})

@@ -239,24 +239,23 @@ def _write(
     attrs: dict[str, Any],
     progress: bool,
 ) -> None:
-    root = zarr.create_group(stage, zarr_format=3, attributes=attrs)
-    pending = [
-        dataset.to_zarr(
-            stage,
-            group=name,
-            mode="w-",
-            encoding=encoding,
-            compute=False,
-            consolidated=False,
-            zarr_format=3,
-            write_empty_chunks=True,
-        )
-        for name, (dataset, encoding) in prepared.items()
-    ]
+    datasets = {"/": xr.Dataset(attrs=attrs)}
+    datasets |= {name: dataset for name, (dataset, _) in prepared.items()}
+    # One call for all groups: xarray then stores them in one graph, which reads sources once.
+    pending = xr.DataTree.from_dict(datasets).to_zarr(
+        stage,
+        mode="w-",
+        encoding={f"/{name}": encoding for name, (_, encoding) in prepared.items()},
+        compute=False,
+        consolidated=False,
+        zarr_format=3,
+        write_empty_chunks=True,
+    )
     name = stage.name.lstrip(".").rsplit(".", 2)[0]
     bar = TqdmCallback(desc=f"saving {name}", leave=False) if progress else nullcontext()
     with bar:
-        dask.compute(*pending)
+        dask.compute(pending)
+    root = zarr.open_group(stage, mode="r+", zarr_format=3)
     if model.MOVIE in prepared:
         dataset = prepared[model.MOVIE][0]
         if model.MOVIE in dataset:

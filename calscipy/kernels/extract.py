@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import sparse
 
@@ -29,10 +31,11 @@ def roi_sums(block: np.ndarray, weights: sparse.csr_array) -> np.ndarray:
         Sums; only the pixels that some region uses are read. Integer movies and integer weights
         are summed exactly.
     """
-    frames, *batch, _, _ = block.shape
+    frames, *batch, rows, columns = block.shape
     used = np.unique(weights.indices)
-    pixels = block.reshape(frames, *batch, -1)[..., used].astype(np.float64)
+    # Sizes are spelled out because -1 fails where there are no frames or no pixels.
+    pixels = block.reshape(frames, *batch, rows * columns)[..., used].astype(np.float64)
     # Time last and everything else flat, for one sparse product.
-    flat = np.moveaxis(pixels, -1, 0).reshape(len(used), -1)
+    flat = np.moveaxis(pixels, -1, 0).reshape(len(used), frames * math.prod(batch))
     sums = weights[:, used] @ flat
     return np.moveaxis(sums.reshape(weights.shape[0], frames, *batch), 1, -1)

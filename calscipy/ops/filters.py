@@ -193,7 +193,9 @@ def _filter(
 ) -> xr.DataArray:
     model.require_dims(data, FILTER_DIMS, verb)
     if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
-        raise ArgumentError(f"{verb} needs integers or floats of up to 64 bits, got an array of {data.dtype}")
+        raise ArgumentError(
+            f"{verb} needs integers or floats of up to 64 bits, got an array of {data.dtype}"
+        )
     ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
     filtered = blocks.filtered(ordered.data, step, runs=_runs(ordered), device=device)
     result = ordered.copy(data=filtered).transpose(*data.dims)

@@ -335,10 +335,34 @@ def test_imagej_stack_with_one_directory(tmp_path):
     np.testing.assert_array_equal(found[::2, 1, 4:6].values, data[::2, 1, 4:6])
 
 
+def test_metamorph_stack(tmp_path):
+    data = images(5)
+    planes = [(33629, 5, 5, (1, 1) * 5, True)]  # UIC2: its count is that of the planes
+    write(tmp_path / "a.stk.tif", data[0], metadata=None, extratags=planes)
+    with tifffile.TiffFile(tmp_path / "a.stk.tif") as file:
+        (start,) = file.pages[0].dataoffsets
+    patch(tmp_path / "a.stk.tif", start, data.tobytes())
+    np.testing.assert_array_equal(movie(tmp_path / "a.stk.tif").values, data)
+    cut(tmp_path / "a.stk.tif", 0.7)
+    with pytest.raises(FrameError, match="expected 5 pages, 3 are complete"):
+        movie(tmp_path / "a.stk.tif")
+
+
+def test_paths_hold_when_the_working_directory_changes(tmp_path, monkeypatch):
+    data = images(2)
+    write(tmp_path / "a.tif", data)
+    monkeypatch.chdir(tmp_path)
+    found = movie(Path("a.tif"))
+    monkeypatch.chdir(tmp_path.parent)
+    np.testing.assert_array_equal(found.values, data)
+
+
 def test_slices_of_imagej_are_frames_unless_there_are_frames_too(tmp_path):
     data = images(6)
     write(tmp_path / "z.tif", data, imagej=True, metadata={"axes": "ZYX"})
     assert movie(tmp_path / "z.tif").shape == data.shape
+    write(tmp_path / "c.tif", data, imagej=True)  # tifffile calls them channels then
+    assert movie(tmp_path / "c.tif").shape == data.shape
     volumes = data.reshape(3, 2, *SHAPE)
     write(tmp_path / "tz.tif", volumes, imagej=True, metadata={"axes": "TZYX"})
     assert movie(tmp_path / "tz.tif").dims == ("frames", "plane", "y", "x")
@@ -487,7 +511,7 @@ def test_the_complete_pages_are_counted(tmp_path):
         for image in images(6):
             writer.write(image, contiguous=False, metadata=None)
     whole = (tmp_path / "a.tif").read_bytes()
-    for size, complete in ((len(whole) - 100, 5), (len(whole) * 2 // 3, 4), (500, 0)):
+    for size, complete in ((len(whole) - 100, 5), (len(whole) * 2 // 3, 3), (500, 0)):
         (tmp_path / "a.tif").write_bytes(whole[:size])
         with pytest.raises(FrameError, match=f" {complete} are complete"):
             movie(tmp_path / "a.tif")
@@ -497,7 +521,7 @@ def test_an_imagej_stack_that_lacks_images(tmp_path):
     write_imagej(tmp_path / "a.tif", frames=4)
     one_directory(tmp_path / "a.tif")
     cut(tmp_path / "a.tif", 0.6)
-    with pytest.raises(FrameError, match="expected 8 pages, 4 are complete"):
+    with pytest.raises(FrameError, match="expected 8 pages, 5 are complete"):
         movie(tmp_path / "a.tif")
     write_imagej(tmp_path / "b.tif", frames=4)
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
@@ -540,11 +564,15 @@ def test_damaged_one_page_files_are_masked(tmp_path):
         (images(1, (40, 40))[0], "found 40 x 40 pixels of uint16"),
         (images(1, dtype="float32")[0], "found 24 x 40 pixels of float32"),
         (images(2), "it has 2 pages, the first file of the folder has one"),
+        (None, "it says that it holds more images, the first file does not"),
     ],
 )
 def test_one_page_files_that_differ_fail_when_they_are_read(tmp_path, other, found):
     data = write_folder(tmp_path / "f", 4)
-    write(tmp_path / "f" / "img3.tif", other)
+    if other is None:
+        write(tmp_path / "f" / "img3.tif", images(2), **KINDS["one directory"])
+    else:
+        write(tmp_path / "f" / "img3.tif", other)
     lazy_movie = movie(tmp_path / "f")
     np.testing.assert_array_equal(lazy_movie[:2].values, data[:2])
     message = rf"img3\.tif: .*expected 24 x 40 pixels of uint16: {found}\. Copy .*own"

@@ -111,7 +111,9 @@ class PrairieViewBackend(BackendEntrypoint):
         """Open a recording as a tree with the group ``movie``."""
         tree = open_tree(find_master(Path(filename_or_obj)), cycles=cycles, check=check)
         if drop_variables is not None:
-            tree = tree.drop_vars(drop_variables, errors="ignore")
+            tree = tree.map_over_datasets(
+                lambda dataset: dataset.drop_vars(drop_variables, errors="ignore")
+            )
         return tree
 
     def open_groups_as_dict(self, filename_or_obj: Any, **kwargs: Any) -> dict[str, xr.Dataset]:

@@ -291,7 +291,7 @@ class _OpenFile:
     def page(self, path: Path, page: int, shape: tuple[int, int]) -> np.ndarray:
         """Read one page with tifffile and check that it is what was expected."""
         try:
-            with _quiet_tifffile():
+            with quiet_tifffile():
                 if path != self._path:
                     self.__exit__()
                     self._file, self._path = tifffile.TiffFile(path, is_ome=False), path
@@ -311,7 +311,7 @@ class _OpenFile:
 
 def probe_shape(path: Path) -> tuple[int, int]:
     """Return height and width of the first page of a file."""
-    with _quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
+    with quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
         height, width = file.pages[0].shape
     return int(height), int(width)
 
@@ -319,7 +319,7 @@ def probe_shape(path: Path) -> tuple[int, int]:
 def complete_pages(path: Path, pages: list[int], shape: tuple[int, int]) -> list[str | None]:
     """Say for each page of a file what is wrong with it, None where nothing is."""
     try:
-        with _quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
+        with quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
             size = path.stat().st_size
             return [_page_fault(file, page, shape, size) for page in pages]
     except Exception:  # tifffile raises many kinds on damaged files
@@ -359,7 +359,8 @@ logging.getLogger("tifffile").addFilter(_QuietFilter())
 
 
 @contextmanager
-def _quiet_tifffile() -> Iterator[None]:
+def quiet_tifffile() -> Iterator[None]:
+    """Keep tifffile from logging and NumPy from warning about tags that nobody reads."""
     before = getattr(_reading, "quiet", False)
     _reading.quiet = True
     try:

@@ -20,12 +20,12 @@ from calscipy.errors import (
     first_few,
     warn,
 )
+from calscipy.io.chunks import MAX_PIXELS
 from calscipy.io.prairieview.frames import FrameLayout, complete_pages, is_plain, probe_shape
 from calscipy.io.prairieview.scan import Entry, Frame, Scan, Sequence
 
 Check = Literal["sizes", "headers"]
 
-MAX_PIXELS = 2**28
 _PLANE_TYPES = {
     "TSeries Timed Element",
     "TSeries Brightness Over Time Element",
