@@ -315,7 +315,11 @@ def _draw_mean_trace(axis: Axes, movie: xr.DataArray, trace: xr.DataArray) -> No
         axis.broken_barh(
             spans, (0, 1), transform=axis.get_xaxis_transform(), color=_ALERT, alpha=0.15, lw=0
         )
-        bottom = {"transform": axis.get_xaxis_transform(), "color": _ALERT, "clip_on": False}
+        bottom: dict[str, Any] = {
+            "transform": axis.get_xaxis_transform(),
+            "color": _ALERT,
+            "clip_on": False,
+        }
         axis.plot(x[bad], np.zeros(bad.sum()), "|", markersize=9, **bottom)
         axis.text(
             1, 1.02, f"{bad.sum()} missing or damaged", transform=axis.transAxes, color=_ALERT,
@@ -438,7 +442,7 @@ def _add_axes(figure: Figure, left: float, top: float, width: float, height: flo
 
 def _title(figure: Figure, title: str, subtitle: str = "") -> None:
     across, up = figure.get_size_inches()
-    lines = ((title, 0.27, {"fontsize": 13, "fontweight": "bold"}),
+    lines: Any = ((title, 0.27, {"fontsize": 13, "fontweight": "bold"}),
              (subtitle, 0.52, {"fontsize": 9.5, "color": _GREY}))  # fmt: skip
     for text, top, style in lines:
         # Dollars mean formulas to matplotlib, but names of files may hold them.
@@ -533,7 +537,7 @@ def _draw_scale_bar(axis: Axes, image: xr.DataArray) -> None:
     left = np.nanmean(values[:, :reach]) < np.nanmean(values[:, -reach:])
     start = width * 0.05 - 0.5 if left else width * 0.95 - 0.5 - pixels
     y = height * 0.94 - 0.5
-    dark = {"foreground": "black", "alpha": 0.6}
+    dark: dict[str, Any] = {"foreground": "black", "alpha": 0.6}
     axis.plot(
         [start, start + pixels], [y, y], color="white", lw=3, solid_capstyle="butt",
         path_effects=[withStroke(linewidth=4.5, **dark)],

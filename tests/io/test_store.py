@@ -177,7 +177,7 @@ def test_a_read_only_disk_leaves_nothing(session, tmp_path, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
     monkeypatch.setattr(store.Path, "mkdir", refuse)
-    with pytest.raises(StoreError, match="Read-only file system.*can be written to"):
+    with pytest.raises(StoreError, match=r"Read-only file system.*can be written to"):
         session.save(tmp_path / "s.zarr", progress=False)
     assert leftovers(tmp_path) == []
 
@@ -236,7 +236,7 @@ def test_attributes_that_cannot_be_stored_are_named(tmp_path):
     movie = cs.from_numpy(np.zeros((2, 4, 4), "u2"), frame_rate=30)
     movie.attrs["date"] = np.datetime64("2026-01-01")
     movie.attrs["mouse"] = object()
-    with pytest.raises(StoreError, match="date|mouse"):
+    with pytest.raises(StoreError, match=r"date|mouse"):
         movie.cs.to_zarr(tmp_path / "m.zarr")
     assert leftovers(tmp_path) == []
     movie = movie.drop_attrs().assign_attrs(
