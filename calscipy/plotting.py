@@ -624,7 +624,7 @@ def _draw_traces(
     levels = np.array([_median(row) for row in values])
     tops = [np.nanmax(row - level) for row, level in zip(values, levels, strict=True)
             if np.isfinite(row).any()]  # fmt: skip
-    spacing = 1.15 * (float(np.median(tops)) if tops else 1.0) or 1.0
+    spacing = 1.3 * (float(np.median(tops)) if tops else 1.0) or 1.0
     times = traces[model.TIME].values
     gaps = [part.start for part in model.epochs(traces)[1:]]
     lane = 0.22 * spacing
