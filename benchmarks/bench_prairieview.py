@@ -6,6 +6,7 @@ Times of one line are comparable with each other only: they were measured in tur
 """
 
 import argparse
+import logging
 import os
 import statistics
 import tempfile
@@ -111,7 +112,7 @@ def bench_reading(folder: Path, count: int) -> None:
         pixels = draw.integers(0, 8192, SHAPE, dtype="uint16")
         path.write_bytes(tiff_frame(pixels, description=DESCRIPTION))
     out = np.empty((count, *SHAPE), "uint16")
-    buffer = bytearray(paths[0].stat().st_size)
+    buffer, header = bytearray(paths[0].stat().st_size), bytearray(8)
 
     def per_file() -> None:
         for at, path in enumerate(paths):
@@ -122,6 +123,12 @@ def bench_reading(folder: Path, count: int) -> None:
             with path.open("rb", buffering=0) as stream:
                 stream.readinto(buffer)
 
+    def raw_array() -> None:
+        pixels = np.empty((count, *SHAPE), "uint16")
+        for image, path in zip(pixels, paths, strict=True):
+            with path.open("rb", buffering=0) as stream:
+                os.preadv(stream.fileno(), [header, image], 0)
+
     def ours(chunks: str | None) -> np.ndarray:
         # A movie without dask keeps what it read, so each run takes a fresh one.
         return np.asarray(opened[chunks].copy().variable._data)
@@ -129,24 +136,26 @@ def bench_reading(folder: Path, count: int) -> None:
     opened = {
         chunks: cs.ImagingSession.open(xml, chunks=chunks).movie for chunks in (None, "frames")
     }
-    per_file()
-    for chunks in opened:
-        np.testing.assert_array_equal(ours(chunks), out)
 
+    def chunk_by_chunk() -> None:
+        dask.compute(*opened["frames"].data.to_delayed().ravel())
+
+    limit = "raw read into a new array, one thread"
     runs = {
         "tifffile.imread per file": per_file,
         "calscipy, chunks=None, one thread": lambda: ours(None),
-        f"calscipy, dask, {os.cpu_count()} threads": lambda: ours("frames"),
-        "raw read (cat), one thread": raw,
+        f"calscipy, dask, {os.cpu_count()} threads, its chunks": chunk_by_chunk,
+        f"calscipy, dask, {os.cpu_count()} threads, joined": lambda: ours("frames"),
+        limit: raw_array,
+        "raw read into one buffer (cat), one thread": raw,
     }
     with np.errstate(all="ignore"), dask.config.set(scheduler="threads"):
+        per_file()
+        for chunks in opened:
+            np.testing.assert_array_equal(ours(chunks), out)
         seconds = interleaved(runs)
-    report(
-        f"Read {count} frames of {SHAPE[0]} x {SHAPE[1]}, warm",
-        seconds,
-        "raw read (cat), one thread",
-        f"x{GOAL_READ}, and less than 1/8 of tifffile",
-    )
+    title = f"Read {count} frames of {SHAPE[0]} x {SHAPE[1]}, warm"
+    report(title, seconds, limit, f"x{GOAL_READ}, and less than 1/8 of tifffile")
 
 
 def main() -> None:
@@ -155,6 +164,7 @@ def main() -> None:
     parser.add_argument("--listed", type=int, default=100_000, help="frames in the XML to open")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     arguments = parser.parse_args()
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it warns several times a frame
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         bench_opening(Path(folder), arguments.listed)
         bench_reading(Path(folder), arguments.frames)

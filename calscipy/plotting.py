@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#BBA800")
 _INK, _GREY, _ALERT = "#222222", "#767676", "#D55E00"
 _LOW, _HIGH = 1.0, 99.7  # percentiles between which images are shown
+_FLATTEST, _TALLEST = 0.25, 1.8  # height over width of images drawn in proportion
 _MAX_CHANNELS, _MAX_TRACES = 3, 20
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -141,8 +142,8 @@ def overview_figure(
     >>> image = xr.DataArray(np.eye(4), dims=("y", "x"))
     >>> rois = cs.rois_from_labels(np.eye(4, dtype=int))
     >>> figure = overview_figure(image, rois, traces, traces > 0.9)
-    >>> len(figure.axes)
-    3
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['', 'time (s)']
     """
     model.require_dims(image, (model.Y, model.X), "overview_figure")
     for data in (dfof, events, truth_events):
@@ -242,7 +243,7 @@ def _movie_figure(movie: xr.DataArray, name: str) -> Figure:
         summaries = dask.compute([_summary(channel) for channel in channels])[0]
 
     width, gap, left = 2.25, 0.15, 0.9
-    height = min(max(width * _aspect(movie), 0.7), 4.5)
+    height = width * _aspect(movie)
     head, row, trace = 0.98, height + 0.85, 1.2
     figure = _new_figure(13, head + len(channels) * (row + trace) + 0.25)
     for number, (channel, summary) in enumerate(zip(channels, summaries, strict=True)):
@@ -315,12 +316,10 @@ def _draw_mean_trace(axis: Axes, movie: xr.DataArray, trace: xr.DataArray) -> No
         axis.broken_barh(
             spans, (0, 1), transform=axis.get_xaxis_transform(), color=_ALERT, alpha=0.15, lw=0
         )
-        bottom: dict[str, Any] = {
-            "transform": axis.get_xaxis_transform(),
-            "color": _ALERT,
-            "clip_on": False,
-        }
-        axis.plot(x[bad], np.zeros(bad.sum()), "|", markersize=9, **bottom)
+        axis.plot(
+            x[bad], np.zeros(bad.sum()), "|", color=_ALERT, markersize=9,
+            transform=axis.get_xaxis_transform(), clip_on=False,
+        )  # fmt: skip
         axis.text(
             1, 1.02, f"{bad.sum()} missing or damaged", transform=axis.transAxes, color=_ALERT,
             fontsize=8, ha="right",
@@ -377,6 +376,8 @@ def _subtitle(movie: xr.DataArray) -> str:
     pixel = _microns_per_pixel(movie)
     if pixel is not None:
         parts.append(f"{pixel[0]:.4g} × {pixel[1]:.4g} µm per pixel")
+    if _aspect(movie) != _true_aspect(movie):
+        parts[-1] += " (drawn out of proportion)"
     parts.append(str(movie.dtype))
     valid = model.valid_frames(movie)
     if valid is not None:
@@ -483,7 +484,11 @@ def _microns_per_pixel(data: xr.DataArray) -> tuple[float, float] | None:
 
 
 def _aspect(image: xr.DataArray) -> float:
-    """Return height over width, in um where they are known."""
+    """Return the height to draw over the width: true to um, but for very tall or flat images."""
+    return min(max(_true_aspect(image), _FLATTEST), _TALLEST)
+
+
+def _true_aspect(image: xr.DataArray) -> float:
     height, width = _microns_per_pixel(image) or (1.0, 1.0)
     return image.sizes[model.Y] * height / (image.sizes[model.X] * width)
 
@@ -498,12 +503,11 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _show_image(axis: Axes, image: xr.DataArray, limits: tuple[float, float] | None = None) -> Any:
-    """Show an image in pixels, with the aspect that it has in um."""
+    """Show an image, axes in pixels, filling its axes."""
     values = np.asarray(image.transpose(model.Y, model.X).values, dtype=float)
     low, high = limits or _limits(values)
-    height, width = _microns_per_pixel(image) or (1.0, 1.0)
     shown = axis.imshow(
-        values, cmap="gray", vmin=low, vmax=high, interpolation="nearest", aspect=height / width
+        values, cmap="gray", vmin=low, vmax=high, interpolation="antialiased", aspect="auto"
     )
     axis.set_xticks([])
     axis.set_yticks([])

@@ -31,8 +31,9 @@ MOST_SPREAD = 3.0  # times the spread of the full window that a window with gaps
 SINGULAR = 1e-8  # least eigenvalue of a window's normal equations; 1 for the full window
 PROMINENCE = 2.0  # in σ: between two events the score must fall this far below the lower one
 TAIL = 8.0  # decay times after which a transient is over
-CLEAR = 2.9  # in standard errors: transients taken out before the noise is measured again
+CLEAR = 2.7  # in standard errors: transients taken out before the noise is measured again
 ROUNDS = 4
+LEAST_OF_THREE = 1.05  # times the least of three quantiles is σ, in minutes of smoothed noise
 NORMAL_BELOW = {1: 0.158655, 2: 0.022750, 3: 0.001350}  # share of a normal distribution below -z σ
 PIECE = 2**20  # samples of windows with gaps worked on at a time
 ANGLE, ANGLE_WEIGHT = np.polynomial.legendre.leggauss(64)
@@ -321,13 +322,15 @@ def _errors(
 def _lower_spread(amplitude: np.ndarray) -> np.ndarray:
     """Return σ of the amplitudes in each row, from those below zero: transients are above.
 
-    The least of what three quantiles of a normal distribution say. Dense transients push many
-    amplitudes somewhat below zero but few far below, unlike noise.
+    The least of what three quantiles of a normal distribution say, corrected for being the least.
+    Dense transients push many amplitudes somewhat below zero but few far below, unlike noise.
     """
     known = np.isfinite(amplitude)
     below = np.where(known.any(axis=-1, keepdims=True), np.where(known, amplitude, np.nan), 0.0)
     levels = np.nanquantile(below, list(NORMAL_BELOW.values()), axis=-1, keepdims=True)
-    return np.min([-q / z for z, q in zip(NORMAL_BELOW, levels, strict=True)], axis=0)
+    return LEAST_OF_THREE * np.min(
+        [-q / z for z, q in zip(NORMAL_BELOW, levels, strict=True)], axis=0
+    )
 
 
 def _windows(frame_rate: float, rise: float, decay: float) -> list[_Window]:

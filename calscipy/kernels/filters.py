@@ -52,9 +52,16 @@ def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Arr
     return out
 
 
-def box_halo(size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Return the samples that a box needs before and after each one, by axis."""
-    return tuple((length // 2, length - length // 2 - 1) for length in size)
+def box_halo(size: tuple[int, ...], mode: str) -> tuple[tuple[int, int], ...]:
+    """Return the samples that a box needs before and after each one, by axis.
+
+    A box of even size reaches further back than ahead; at a mirrored edge, what lies further
+    back is as far ahead.
+    """
+    back = [length // 2 for length in size]
+    if mode == "mirror":
+        return tuple((reach, reach) for reach in back)
+    return tuple((b, length - b - 1) for b, length in zip(back, size, strict=True))
 
 
 def _floating(block: Array) -> Array:

@@ -134,17 +134,17 @@ def _by_plane(
     plane: np.ndarray,
     planes: np.ndarray,
 ) -> Any:
+    split = np.unique(row[planes[row] != plane])
+    if split.size:
+        raise RoiError(
+            f"extract: {split.size} neurons have pixels in several planes. "
+            "Give every neuron one plane."
+        )
     found = []
     order = []
     for place in np.unique(plane):
         mine = np.flatnonzero(planes == place)
         here = plane == place
-        if np.isin(row[~here], mine).any():
-            split = np.unique(row[~here][np.isin(row[~here], mine)])
-            raise RoiError(
-                f"extract: {split.size} neurons have pixels in several planes. "
-                "Give every neuron one plane."
-            )
         local = np.searchsorted(mine, row[here])
         layer = movie.isel({model.PLANE: int(place)})
         found.append(_traces(layer, local, y[here], x[here], weight[here], len(mine)))

@@ -153,7 +153,7 @@ def _box_step(kernel: Any, size: Any, dtype: np.dtype, mode: Mode) -> blocks.Ste
     if any(value < 1 for value in sizes) or sizes != _by_dim(size, "size", default=1):
         raise ArgumentError(f"size must be whole numbers from 1 on, got {size!r}")
     arguments = {"size": sizes, "mode": _mode(mode)}
-    return blocks.Step(kernel, kernels.box_halo(sizes), dtype, arguments)
+    return blocks.Step(kernel, kernels.box_halo(sizes, mode), dtype, arguments)
 
 
 def _by_dim(value: Any, name: str, *, default: float) -> tuple[float, ...]:

@@ -140,11 +140,18 @@ def test_the_chunks_do_not_matter(chosen, chunks, dtype):
     check(chain(data, chosen), expected)
 
 
-@every_filter
-def test_chunks_of_single_samples(step):
-    data = movie(shape=(5, 4, 6))
-    result = chain(lazy(data, 1, 1, 1), [step, MEDIAN])
-    check(result, reference(data.values, [step, MEDIAN]))
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [2, 3, 4, 9])
+def test_chunks_of_single_samples(mode, size):
+    data = movie(shape=(4, 3, 5))
+    filters = [
+        ("median_filter", {"size": {"frames": size}, "mode": mode}),
+        ("mean_filter", {"size": (1, size, size), "mode": mode}),
+        ("gaussian_filter", {"sigma": size / 4, "mode": mode}),
+    ]
+    for taken in (filters[:1], filters[1:2], filters):
+        result = chain(lazy(data, 1, 1, 1), taken)
+        check(result.compute(scheduler="sync"), reference(data.values, taken))
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -162,7 +162,9 @@ def _z_coord(scan: Scan, images: Images) -> dict[str, xr.Variable]:
 
 def _power_coords(scan: Scan, images: Images) -> dict[str, xr.Variable]:
     """Laser powers that change during the recording, one coordinate for each such laser."""
-    coords = {}
+    coords: dict[str, xr.Variable] = {}
+    if not recording.changes(images, "laserPower"):
+        return coords
     powers = scan.state.get("laserPower")
     for index, entry in powers.items() if isinstance(powers, dict) else ():
         table = recording.resolve(scan, images, "laserPower", index)

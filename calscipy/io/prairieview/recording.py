@@ -430,10 +430,9 @@ def resolve(
 
     NaN where a plane was not acquired or the state does not say.
     """
-    if not _changes(images, key):
+    if not changes(images, key):
         text = scan.lookup(images.sequences[0], _NO_FRAME, key, index, subindex)
-        constant = number(text)
-        return _table(images, lambda sequence, frame: constant)
+        return np.where((images.names != b"").any(axis=1), number(text), np.nan)
     return _table(
         images,
         lambda sequence, frame: number(scan.lookup(sequence, frame, key, index, subindex)),
@@ -443,7 +442,7 @@ def resolve(
 _NO_FRAME = Frame(0, 0.0, 0.0, (), None, None)
 
 
-def _changes(images: Images, key: str) -> bool:
+def changes(images: Images, key: str) -> bool:
     """Tell whether any frame or sequence sets a key of the state anew."""
     return any(key in sequence.state for sequence in images.sequences) or any(
         frame is not None and frame.state is not None and key in frame.state

@@ -1,0 +1,340 @@
+"""What every operation promises: words, history, coordinates, laziness, an untouched input."""
+
+import copy
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+import calscipy as cs
+from calscipy import model
+from calscipy.testing import write_recording
+
+FRAMES = 40
+
+
+def movie():
+    """Two epochs of two channels and two planes, with damaged frames and nested attributes."""
+    rng = np.random.default_rng(0)
+    data = cs.from_numpy(
+        rng.integers(900, 1100, (FRAMES, 2, 2, 6, 7)).astype("uint16"),
+        frame_rate=10,
+        microns_per_pixel=0.5,
+    )
+    valid = rng.random((FRAMES, 2)) > 0.1
+    return data.assign_coords(
+        epoch=("frames", np.repeat([1, 2], FRAMES // 2)),
+        cycle=("frames", np.repeat([3, 4], FRAMES // 2), {"long_name": "cycle"}),
+        valid=(("frames", "plane"), valid),
+        z=("plane", [0.0, 20.0], {"units": "um"}),
+        mouse="m12",
+    ).assign_attrs(units="mV", history="earlier", state={"nested": {"gain": [1, 2]}})
+
+
+def traces():
+    rng = np.random.default_rng(1)
+    values = (1000 + rng.normal(0, 10, (3, FRAMES))).astype("float32")
+    data = cs.from_numpy(values, frame_rate=10)
+    return data.assign_coords(
+        epoch=("time", np.repeat([1, 2], FRAMES // 2)),
+        y=("neuron", [1.0, 2.0, 3.0], {"units": "um"}),
+        mouse="m12",
+    ).assign_attrs(units="mV", history="earlier", state={"nested": {"gain": [1, 2]}})
+
+
+def labels():
+    stack = np.zeros((2, 6, 7), int)
+    stack[0, 1:3, 1:4], stack[1, 3:5, 2:6], stack[0, 4:, 5:] = 1, 2, 3
+    return stack
+
+
+@dataclass
+class Case:
+    op: Callable[..., xr.DataArray]
+    make: Callable[[], xr.DataArray]
+    arguments: Mapping[str, Any]
+    units: str | None  # None: those of the input
+    long_name: str
+    used: Mapping[str, Any] = field(default_factory=dict)  # what the method fills in
+    dtype: str = "float32"
+    name: str | None = None
+
+    def __str__(self):
+        chosen = self.arguments.get("method") or self.arguments.get("reduce", "")
+        return "-".join(filter(None, [self.op.__name__, chosen, self.make.__name__]))
+
+    def __call__(self, data):
+        return self.op(data, **self.arguments)
+
+
+BASELINES = {
+    "low_pass": {"percentile": 5.0, "cutoff": 1.0},
+    "mean": {},
+    "median": {},
+    "percentile": {"percentile": 8.0},
+    "rolling_percentile": {"percentile": 8.0, "window": 60.0},
+}
+EVENTS = {
+    "matched": {"rise": 0.05, "decay": 0.5, "false_positives": 0.1},
+    "derivative": {"timeout": 0.5, "smooth": True, "force_nonnegative": True},
+}
+REDUCES = {"mean": "f8", "max": "u2", "min": "u2", "std": "f8", "sum": "i8", "median": "f8"}
+
+CASES = [
+    Case(
+        cs.gaussian_filter,
+        movie,
+        {"sigma": {"y": 1, "x": 0.5}},
+        None,
+        "fluorescence, Gaussian filtered",
+    ),
+    Case(
+        cs.gaussian_filter,
+        movie,
+        {"sigma": (1, 2, 1), "mode": "nearest"},
+        None,
+        "fluorescence, Gaussian filtered",
+    ),
+    Case(cs.median_filter, movie, {}, None, "fluorescence, median filtered", dtype="uint16"),
+    Case(
+        cs.mean_filter,
+        movie,
+        {"size": 2, "mode": "mirror", "device": "cpu"},
+        None,
+        "fluorescence, mean filtered",
+    ),
+    *(
+        Case(
+            cs.project,
+            movie,
+            {"reduce": r},
+            None,
+            f"{r} over frames of fluorescence",
+            dtype=d,
+            name=r,
+        )
+        for r, d in REDUCES.items()
+    ),
+    Case(cs.extract, movie, {"rois": labels()}, None, "fluorescence of ROIs", name="traces"),
+    *(
+        Case(op, make, {"method": method}, units, name, used)
+        for op, units, name in ((cs.baseline, None, "baseline F₀"), (cs.dfof, "1", "ΔF/F₀"))
+        for make in (movie, traces)
+        for method, used in BASELINES.items()
+    ),
+    Case(
+        cs.dfof,
+        traces,
+        {"method": "percentile", "percentile": 20, "offset": 3.5, "reference": traces() + 1},
+        "1",
+        "ΔF/F₀",
+    ),
+    Case(cs.detrend, movie, {}, None, "fluorescence, detrended"),
+    Case(cs.detrend, traces, {"order": 1, "keep_level": False}, None, "fluorescence, detrended"),
+    *(
+        Case(cs.events, traces, {"method": method}, "1", "event onsets", used, "bool", "events")
+        for method, used in EVENTS.items()
+    ),
+]
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+keep_attrs = pytest.mark.parametrize("keep", [True, False, "default"])
+
+
+def lazy(data, **chunks):
+    """Put the values into dask chunks and leave the coordinates in memory."""
+    sizes = tuple(chunks.get(dim, size) for dim, size in data.sizes.items())
+    return data.copy(data=da.from_array(data.values, chunks=sizes))
+
+
+def in_chunks(data):
+    return lazy(data, frames=15, channel=1, plane=1, y=3, neuron=2, time=16)
+
+
+def lines(data):
+    """The history without its time stamps."""
+    return [re.sub(r"^\S+Z ", "", line) for line in data.attrs["history"].split("\n")]
+
+
+def same(left, right):
+    """Identical but for the time stamps of the history."""
+    xr.testing.assert_identical(*(d.drop_attrs(deep=False) for d in (left, right)))
+    assert lines(left) == lines(right)
+    rest = [{k: v for k, v in d.attrs.items() if k != "history"} for d in (left, right)]
+    assert rest[0] == rest[1]
+
+
+def test_every_public_op_is_here():
+    there = set(cs.ops.__all__) - {"rois_from_labels"}
+    assert there == {case.op.__name__ for case in CASES}
+
+
+@every_case
+def test_words(case):
+    data = case.make()
+    result = case(data)
+    assert result.attrs["units"] == (case.units or "mV")
+    assert result.attrs["long_name"] == case.long_name
+    assert result.attrs["state"] == data.attrs["state"]
+    assert result.dtype == case.dtype
+    assert result.name == (case.name or data.name)
+    known = {"units", "long_name", "history", "state", "cell_methods", model.LEVEL_ATTR}
+    assert set(result.attrs) <= known
+
+
+@every_case
+def test_history(case):
+    result = case(case.make())
+    before, line = result.attrs["history"].split("\n")
+    assert before == "earlier"
+    stamp, package, version, name, text = line.split(" ", 4)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+    assert (package, version, name) == ("calscipy", cs.__version__, case.op.__name__)
+    parameters = list(inspect.signature(case.op).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    expected = {**defaults, **case.used, **case.arguments}
+    expected = {key: value for key, value in expected.items() if value is not None}
+    written = json.loads(text)
+    assert written.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, np.ndarray | xr.DataArray):
+            assert written[key]["shape"] == list(value.shape)
+            assert re.fullmatch("[0-9a-f]{16}", written[key]["sha256"])
+        else:
+            assert written[key] == (list(value) if isinstance(value, tuple) else value)
+
+
+@every_case
+@pytest.mark.parametrize("place", [lambda data: data, in_chunks], ids=["numpy", "dask"])
+def test_the_input_is_untouched(case, place):
+    data = place(case.make())
+    arguments = {key: copy.deepcopy(value) for key, value in case.arguments.items()}
+    before = data.copy(deep=True).load() if data.chunks is None else case.make()
+    if data.chunks is None:
+        data.values.setflags(write=False)
+    keys = data.__dask_keys__() if data.chunks else None
+    case(data).compute()
+    same(data, before)
+    for name, coord in data.coords.items():
+        assert coord.attrs == before[name].attrs
+    assert data.encoding == before.encoding
+    assert (data.__dask_keys__() if data.chunks else None) == keys
+    for key, value in arguments.items():
+        if isinstance(value, xr.DataArray):
+            xr.testing.assert_identical(case.arguments[key], value)
+        else:
+            np.testing.assert_equal(case.arguments[key], value)
+
+
+@every_case
+def test_coordinates_are_kept(case):
+    data = case.make()
+    result = case(data)
+    kept = dict(data.coords)
+    if case.op is cs.project:
+        kept = {name: coord for name, coord in kept.items() if "frames" not in coord.dims}
+    elif case.op is cs.extract:
+        kept = {name: kept[name] for name in ("channel",)}
+        for name in ("time", "epoch", "cycle"):
+            np.testing.assert_array_equal(result[name], data[name])
+    else:
+        assert result.dims == data.dims
+        assert result.coords.keys() == kept.keys()
+    for name, coord in kept.items():
+        xr.testing.assert_identical(result[name].variable, coord.variable)
+    for name in result.indexes:
+        assert name in data.indexes or name in ("neuron", "time")
+
+
+@every_case
+@keep_attrs
+def test_the_option_keep_attrs_changes_nothing(case, keep):
+    data = case.make()
+    expected = case(data)
+    with xr.set_options(keep_attrs=keep):
+        same(case(data), expected)
+        same(case(in_chunks(data)).compute(), case(in_chunks(data)).compute())
+        assert case(in_chunks(data)).attrs.keys() == expected.attrs.keys()
+
+
+@every_case
+def test_numpy_and_dask_agree(case):
+    data = case.make()
+    result = case(in_chunks(data))
+    assert result.chunks is not None
+    assert result.dtype == case.dtype
+    computed = result.compute(scheduler="sync")
+    assert computed.dtype == case.dtype  # what the graph promised is what it makes
+    expected = case(data)
+    if str(case).startswith("project-std"):  # partial sums
+        xr.testing.assert_allclose(computed, expected, rtol=1e-12)
+        expected = computed.copy(data=computed.values).assign_attrs(expected.attrs)
+    same(computed, expected)
+
+
+@every_case
+def test_the_order_of_dimensions_does_not_matter(case):
+    data = case.make()
+    expected = case(data)
+    turned = case(data.transpose())
+    if case.op not in (cs.extract, cs.project):
+        assert turned.dims == data.dims[::-1]
+    np.testing.assert_array_equal(turned.transpose(*expected.dims), expected)
+
+
+@every_case
+def test_the_same_task_has_the_same_name(case):
+    data = in_chunks(case.make())
+    assert case(data).data.name == case(data).data.name
+    assert case(data).data.name != case(data + 1).data.name
+
+
+# -- laziness ------------------------------------------------------------------------------
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("building the graph computed something")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings") / "mouse"
+    write_recording(
+        folder, frames=60, shape=(6, 7), neurons=0, planes=2, channels=("Ch1", "Ch2"), cycles=1
+    )
+    with cs.set_options(chunk_bytes=6 * 7 * 2 * 8, memory_limit=6 * 7 * 2 * 8 * 8):
+        return cs.ImagingSession.open(folder).movie
+
+
+@every_case
+def test_building_computes_nothing(case):
+    data = in_chunks(case.make())
+    with dask.config.set(scheduler=refuse):
+        result = case(data)
+        repr(result)
+        with pytest.raises(AssertionError, match="computed something"):
+            result.compute()
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.make is movie], ids=str)
+def test_building_on_a_recording_computes_nothing(case, recording):
+    with dask.config.set(scheduler=refuse):
+        result = case(recording)
+    assert result.data.npartitions > 1 or case.op is not cs.gaussian_filter
+
+
+def test_a_whole_analysis_computes_nothing(recording):
+    with dask.config.set(scheduler=refuse):
+        clean = recording.cs.median_filter(size=3).cs.gaussian_filter(sigma=1)
+        found = clean.cs.extract(labels()).isel(channel=1)
+        dff = found.cs.detrend().cs.dfof(method="rolling_percentile", window=2, reference=found)
+        onsets = dff.cs.events(method="matched")
+        lazies = [clean.cs.project(reduce="median"), clean.cs.dfof(method="median"), onsets]
+    assert all(result.chunks is not None for result in lazies)

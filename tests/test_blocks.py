@@ -1,0 +1,266 @@
+"""Kernels on blocks: halos, runs, rows of the whole time axis, sums over regions."""
+
+import pickle
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+import calscipy as cs
+from calscipy import blocks
+from calscipy.errors import ChunkError
+
+
+def window_sum(block, *, before, after, ndimage):
+    """Sum over frames [n - before, n + after], which stops at the ends of the stack."""
+    padded = np.pad(block.astype(np.int64), [(before, after), (0, 0), (0, 0)])
+    return sum(padded[k : k + len(block)] for k in range(before + after + 1))
+
+
+def plus_frames(block, *, ndimage):
+    """Add the number of frames of the stack, which shows what the kernel is given."""
+    return block + len(block)
+
+
+def frame_step(before, after):
+    halo = ((before, after), (0, 0), (0, 0))
+    return blocks.Step(window_sum, halo, np.dtype("i8"), {"before": before, "after": after})
+
+
+PASS = blocks.Step(plus_frames, ((0, 0),) * 3, np.dtype("i8"))
+
+
+def stack(frames=10, *batch):
+    return np.random.default_rng(0).integers(0, 1000, (frames, *batch, 3, 4))
+
+
+# -- halos and runs ------------------------------------------------------------------------
+
+
+def test_halos_of_a_chain_add_up():
+    one = blocks.Step(window_sum, ((1, 2), (3, 4), (5, 6)), np.dtype("f4"))
+    two = blocks.Step(window_sum, ((10, 0), (0, 10), (7, 7)), np.dtype("f4"))
+    assert blocks.total_halo((one, two)) == ((11, 2), (3, 14), (12, 13))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+def test_halos_reach_into_any_number_of_blocks(sizes, halo, other):
+    data = stack(sum(sizes))
+    lazy = da.from_array(data, chunks=(tuple(sizes), 3, 4))
+    first, second = frame_step(*halo), frame_step(*other)
+    fused = blocks.filtered(blocks.filtered(lazy, first), second)
+    expected = blocks.filtered(blocks.filtered(data, first), second)
+    np.testing.assert_array_equal(fused.compute(scheduler="sync"), expected)
+    assert fused.chunks == lazy.chunks
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("chunk", [None, 4, 1])
+def test_each_run_is_a_stack_of_its_own(batch, chunk):
+    labels = np.array([0, 0, 0, 1, 1, -1, -1, 0, 2, -1])
+    runs = np.broadcast_to(labels.reshape(-1, *[1] * len(batch)), (10, *batch)).copy()
+    if batch:
+        runs[3:, 1] = 5  # equal and adjacent: one run
+    data = stack(10, *batch)
+    source = data if chunk is None else da.from_array(data, chunks=(10, *[1] * len(batch), 2, 4))
+    out = np.asarray(blocks.filtered(source, PASS, runs=runs))
+    lengths = np.array([3, 3, 3, 2, 2, 0, 0, 1, 1, 0])
+    added = np.broadcast_to(lengths.reshape(-1, *[1] * len(batch)), (10, *batch)).copy()
+    if batch:
+        added[3:, 1] = 7
+    np.testing.assert_array_equal(out - data, np.broadcast_to(added[..., None, None], data.shape))
+
+
+def test_a_frame_is_passed_on_in_the_dtype_of_the_result():
+    step = blocks.Step(plus_frames, ((0, 0),) * 3, np.dtype("f4"))
+    data = stack().astype("u2")
+    out = blocks.filtered(data, step, runs=np.full(10, blocks.INVALID))
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, data)
+    assert not np.shares_memory(out, data)
+
+
+def test_the_result_never_shares_memory_with_the_input():
+    data = stack().astype("i8")
+    identity = blocks.Step(lambda block, ndimage: block, ((0, 0),) * 3, np.dtype("i8"))
+    assert not np.shares_memory(blocks.filtered(data, identity), data)
+
+
+def test_blocks_of_arrays_that_dask_calls_by_function():
+    # The top layer is not ours and may be anything, also a plain graph without layers.
+    data = stack()
+    lazy = da.from_array(data, chunks=(3, 3, 4))
+    plain = da.Array(dict(lazy.__dask_graph__()), lazy.name, lazy.chunks, dtype=lazy.dtype)
+    step = frame_step(1, 2)
+    np.testing.assert_array_equal(blocks.filtered(plain, step), blocks.filtered(data, step))
+
+
+def test_names_follow_content():
+    lazy = da.from_array(stack(), chunks=(3, 3, 4))
+    name = blocks.filtered(lazy, frame_step(1, 2)).name
+    assert name == blocks.filtered(lazy, frame_step(1, 2)).name
+    others = [
+        blocks.filtered(lazy, frame_step(2, 1)),
+        blocks.filtered(lazy, PASS),
+        blocks.filtered(lazy + 1, frame_step(1, 2)),
+        blocks.filtered(lazy, frame_step(1, 2), runs=np.arange(10)),
+        blocks.filtered(lazy.rechunk((4, 3, 4)), frame_step(1, 2)),
+    ]
+    assert len({name, *(other.name for other in others)}) == 6
+
+
+def test_a_pickled_chain_computes_the_same_and_forgets_its_steps():
+    data = stack()
+    lazy = da.from_array(data, chunks=(3, 3, 4))
+    chain = blocks.filtered(blocks.filtered(lazy, frame_step(1, 2)), frame_step(2, 0))
+    back = pickle.loads(pickle.dumps(chain))
+    assert not hasattr(back.dask.layers[back.name], "steps")
+    np.testing.assert_array_equal(back, chain)
+    longer = blocks.filtered(back, frame_step(0, 1))
+    np.testing.assert_array_equal(longer, blocks.filtered(chain, frame_step(0, 1)))
+
+
+# -- rows along time -----------------------------------------------------------------------
+
+
+def minus_mean(rows, *others, scale=1.0, labels=None):
+    """Take the mean of what is there from every row; add further rows and the labels."""
+    count = np.maximum(np.isfinite(rows).sum(axis=-1, keepdims=True), 1)
+    out = (rows - np.nansum(rows, axis=-1, keepdims=True) / count) * scale + sum(others)
+    if labels is not None:
+        assert len(labels) == len(rows)
+        out = out + np.asarray(labels).reshape(-1, *[1] * (rows.ndim - 1))
+    return out
+
+
+@pytest.mark.parametrize("chunks", [(2, 9), (4, 9), ((1, 3), 9)])
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_rows_epoch_by_epoch(chunks, others, labelled):
+    rng = np.random.default_rng(0)
+    rows, *more = rng.random((others + 1, 4, 9))
+    parts = [slice(0, 4), slice(4, 9)]
+    labels = np.array([100, 200, 300, 400]) if labelled else None
+    expected = np.concatenate(
+        [minus_mean(rows[:, p], *(m[:, p] for m in more), labels=labels) for p in parts], axis=1
+    )
+    options = {"parts": parts, "dtype": np.dtype("f8"), "labels": labels}
+    lazy = da.from_array(rows, chunks=chunks)
+    mixed = [da.from_array(m, chunks=(3, 5)) if at else m for at, m in enumerate(more)]
+    for data, with_them in ((rows, more), (lazy, more), (lazy, mixed)):
+        result = blocks.along_time(data, minus_mean, others=tuple(with_them), **options)
+        assert isinstance(result, type(data))
+        assert result.dtype == np.float64
+        np.testing.assert_array_equal(np.asarray(result), expected)
+
+
+@pytest.mark.parametrize("valid_shape", [(9,), (4, 9), (1, 9), (4, 1)])
+def test_masked_samples_reach_the_kernel_as_nan(valid_shape):
+    rows = np.random.default_rng(0).integers(0, 9, (4, 9)).astype("u2")
+    valid = np.random.default_rng(1).random(valid_shape) > 0.2
+    options = {"parts": [slice(0, 9)], "dtype": np.dtype("f4"), "valid": valid, "scale": 2.0}
+    seen = np.where(valid, rows, np.nan).astype("f4")
+    expected = minus_mean(seen, scale=2.0)
+    lazy = da.from_array(rows, chunks=(3, 9))
+    for data in (rows, lazy):
+        result = np.asarray(blocks.along_time(data, minus_mean, **options))
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, expected)
+    assert rows.dtype == np.uint16
+
+
+def test_rows_have_names_that_follow_content():
+    lazy = da.from_array(np.ones((4, 9)), chunks=(2, 9))
+
+    def name(**options):
+        given_options = {"parts": [slice(0, 9)], "dtype": np.dtype("f4"), **options}
+        return blocks.along_time(lazy, minus_mean, **given_options).name
+
+    assert name() == name()
+    changed = [
+        name(parts=[slice(0, 4), slice(4, 9)]),
+        name(scale=2.0),
+        name(dtype=np.dtype("f8")),
+        name(valid=np.arange(9) > 1),
+        name(valid=np.arange(9) > 2),
+        name(labels=np.arange(4)),
+        name(others=(np.zeros((4, 9)),)),
+    ]
+    assert len({name(), *changed}) == 1 + len(changed)
+
+
+def test_whole_time_leaves_alone_what_is_whole():
+    rows = np.ones((3, 8))
+    assert blocks.whole_time(rows, 1, movie=False, verb="dfof") is rows
+    lazy = da.from_array(rows, chunks=(1, 8))
+    assert blocks.whole_time(lazy, 1, movie=True, verb="dfof") is lazy
+
+
+def test_whole_time_joins_chunks_of_traces_of_any_size():
+    lazy = da.ones((3, 80), chunks=(2, 7))
+    with cs.set_options(memory_limit=1):
+        assert blocks.whole_time(lazy, 1, movie=False, verb="dfof").chunks == ((2, 1), (80,))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((40, 8, 6), 0), ((8, 6, 40), 2)])
+def test_whole_time_turns_a_movie_into_bands_if_it_fits(shape, axis):
+    lazy = da.ones(shape, chunks=7, dtype="u2")
+    with cs.set_options(memory_limit=lazy.nbytes):
+        whole = blocks.whole_time(lazy, axis, movie=True, verb="dfof")
+    assert whole.numblocks[axis] == 1
+    np.testing.assert_array_equal(whole, lazy)
+
+
+def test_a_movie_that_does_not_fit_is_refused_with_two_ways_out():
+    lazy = da.ones((40, 8, 6), chunks=(7, 8, 6), dtype="u2")
+    message = r"dfof needs.*3840 bytes is in 6 chunks.*limit=3839.*chunks='time'.*to_zarr"
+    with (
+        cs.set_options(memory_limit=lazy.nbytes - 1),
+        pytest.raises(ChunkError, match=message),
+    ):
+        blocks.whole_time(lazy, 0, movie=True, verb="dfof")
+
+
+# -- sums over regions ---------------------------------------------------------------------
+
+
+def pixel_sums(block, weights):
+    flat = block.reshape(*block.shape[:-2], -1) @ weights.toarray().T
+    return np.moveaxis(flat, -1, 0).swapaxes(1, -1) if flat.ndim > 2 else flat.T
+
+
+def pieces_of(weights):
+    """Cut a dense (neurons, y, x) into rectangles as `roi_sums` asks for them."""
+
+    def pieces(rows, columns):
+        return sparse.csr_array(weights[:, rows, columns].reshape(len(weights), -1))
+
+    return pieces
+
+
+@pytest.mark.parametrize("chunks", [(10, 3, 4), (3, 2, 3), (4, 1, 1)])
+def test_sums_of_chunks_are_sums_of_the_whole(chunks):
+    data = stack()
+    weights = np.random.default_rng(1).integers(0, 3, (5, 3, 4)) * 1.0
+    weights[:, 1:, 2:] = 0  # whole rectangles without any weight
+    expected = np.einsum("fyx,nyx->nf", data, weights)
+    lazy = da.from_array(data, chunks=chunks)
+    for source in (data, lazy):
+        sums = blocks.roi_sums(source, pixel_sums, pieces_of(weights), 5)
+        np.testing.assert_array_equal(np.asarray(sums), expected)
+    assert sums.chunks == ((5,), lazy.chunks[0])
+
+
+def test_sums_without_any_pixel():
+    lazy = da.from_array(stack(10, 2), chunks=(3, 1, 2, 2))
+    sums = blocks.roi_sums(lazy, pixel_sums, pieces_of(np.zeros((5, 3, 4))), 5)
+    assert sums.shape == (5, 2, 10)
+    assert not sums.compute().any()
