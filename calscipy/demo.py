@@ -121,7 +121,7 @@ def run_demo(
         session = session.save(store, progress=progress)
     with steps("draw", "mean image, ΔF/F, onsets against the truth"):
         events = session.events.compute()
-        expected = _numbered(truth.events, session.rois)
+        expected = truth.events
         hits = matches(events, expected)
         detected, true = int(events.sum()), int(expected.sum())
         precision, recall = hits / max(detected, 1), hits / max(true, 1)
@@ -163,11 +163,6 @@ def matches(found: xr.DataArray, true: xr.DataArray, tolerance: float = TOLERANC
 def _onsets(events: xr.DataArray, neuron: int) -> np.ndarray:
     row = events.sel({model.NEURON: neuron})
     return row[model.TIME].values[row.values]
-
-
-def _numbered(events: xr.DataArray, rois: xr.DataArray) -> xr.DataArray:
-    """Give the true neurons the numbers of the ROIs, which count from 1."""
-    return events.assign_coords({model.NEURON: np.unique(rois[model.NEURON].values)})
 
 
 class _Steps:

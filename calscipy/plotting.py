@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +20,9 @@ from calscipy.errors import (
     ArgumentError,
     RecordingError,
     RoiError,
-    StoreError,
-    TargetExistsError,
     TimeAxisError,
 )
-from calscipy.options import get_option
+from calscipy.io.output import progress_bar, require_free
 from calscipy.representation import session_facts
 from calscipy.session import ImagingSession
 
@@ -90,7 +86,7 @@ def preview(
     name = path.resolve().name
     stem = name if path.is_dir() and path.suffix != ".zarr" else path.resolve().stem
     target = Path(f"{stem}-preview.png" if output is None else output)
-    _require_free(target)
+    _require_png(target)
     if frame_rate is not None:
         options["frame_rate"] = frame_rate
     session = ImagingSession.open(path, **options)
@@ -199,32 +195,20 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     'empty.png'
     """
     target = Path(path)
-    _require_free(target)
+    _require_png(target)
     drawn = io.BytesIO()
     # No software version in the file: the same data give the same bytes.
     figure.savefig(drawn, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    try:
-        with target.open("xb") as stream:
-            stream.write(drawn.getvalue())
-    except FileExistsError as error:
-        raise TargetExistsError(_occupied(target)) from error
+    require_free(target)
+    with target.open("xb") as stream:
+        stream.write(drawn.getvalue())
     return target
 
 
-def _require_free(target: Path) -> None:
+def _require_png(target: Path) -> None:
     if target.suffix.lower() != ".png":
         raise ArgumentError(f"{target}: figures are written as PNG; give a name ending in .png.")
-    if target.exists() or target.is_symlink():
-        raise TargetExistsError(_occupied(target))
-    if not target.parent.is_dir():
-        raise StoreError(f"{target.parent}: there is no such folder to write into. Create it.")
-
-
-def _occupied(target: Path) -> str:
-    return (
-        f"{target} exists already. calscipy never writes over anything: choose another name, or "
-        "move the old one away first."
-    )
+    require_free(target)
 
 
 # -- the preview ---------------------------------------------------------------------------------
@@ -239,7 +223,7 @@ def _movie_figure(movie: xr.DataArray, name: str) -> Figure:
         raise RecordingError(f"{name}: no frame is present and whole, so there is nothing to show.")
     hidden = len(_channels(movie)) - _MAX_CHANNELS
     channels = channels[:_MAX_CHANNELS]
-    with _progress(f"reading {name}"):
+    with progress_bar(f"reading {name}", delay=1):
         summaries = dask.compute([_summary(channel) for channel in channels])[0]
 
     width, gap, left = 2.25, 0.15, 0.9
@@ -344,7 +328,7 @@ def _store_figure(session: ImagingSession, name: str) -> Figure:
     if model.EVENTS in session.tree.children:
         events = session.events.isel(dict.fromkeys(others, 0), missing_dims="ignore")
         events = events.sel({model.NEURON: shown[model.NEURON].values})
-    with _progress(f"reading {name}"):
+    with progress_bar(f"reading {name}", delay=1):
         shown, events = dask.compute(shown, events)
     body = max(1.5, 0.5 * shown.sizes[model.NEURON])
     figure = _new_figure(11.5, body + 1.75)
@@ -411,16 +395,6 @@ def _times(movie: xr.DataArray) -> np.ndarray | None:
         return model.seconds(movie, "preview")
     except TimeAxisError:
         return None
-
-
-def _progress(text: str) -> Any:
-    """Show a bar on the terminal when the work takes more than a second."""
-    if not get_option("progress"):
-        return nullcontext()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm complains in notebooks that have no ipywidgets
-        from tqdm.dask import TqdmCallback
-    return TqdmCallback(desc=text, leave=False, delay=1)
 
 
 # -- parts of figures ----------------------------------------------------------------------------

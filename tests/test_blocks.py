@@ -168,7 +168,7 @@ def test_masked_samples_reach_the_kernel_as_nan(valid_shape):
     valid = np.random.default_rng(1).random(valid_shape) > 0.2
     options = {"parts": [slice(0, 9)], "dtype": np.dtype("f4"), "valid": valid, "scale": 2.0}
     seen = np.where(valid, rows, np.nan).astype("f4")
-    expected = minus_mean(seen, scale=2.0)
+    expected = minus_mean(seen, scale=2.0).astype("f4")
     lazy = da.from_array(rows, chunks=(3, 9))
     for data in (rows, lazy):
         result = np.asarray(blocks.along_time(data, minus_mean, **options))

@@ -69,7 +69,10 @@ def from_numpy(
             f"from_numpy needs one name for each of the {array.ndim} dimensions, got {dims}. "
             "Give them, for instance dims=('frames', 'plane', 'y', 'x')."
         )
-    data = xr.DataArray(array, dims=dims, attrs={"units": units, "long_name": "fluorescence"})
+    attrs = {"units": units, "long_name": "fluorescence"}
+    if array.dtype == bool:
+        attrs = {"units": "1", "long_name": "event onsets"}
+    data = xr.DataArray(array, dims=dims, attrs=attrs)
     along = model.time_dim(data, "from_numpy")
     times = np.arange(data.sizes[along]) / float(frame_rate)
     attrs = {"units": "s", "long_name": "time since the first frame"}
@@ -88,7 +91,6 @@ def from_numpy(
         if dim in dims:
             count = np.arange(data.sizes[dim])
             coords[dim] = (dim, [f"Ch{c + 1}" for c in count] if dim == model.CHANNEL else count)
-    kind = model.kind(data)
-    return data.assign_coords(coords).rename(
-        name or (model.MOVIE if kind == "movie" else model.TRACES)
-    )
+    usual = {"movie": model.MOVIE, "events": model.EVENTS}
+    kind = str(model.kind(data))
+    return data.assign_coords(coords).rename(name or usual.get(kind, model.TRACES))

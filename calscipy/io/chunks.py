@@ -14,19 +14,23 @@ from calscipy.options import get_option
 
 MAX_PIXELS = 2**28  # of one frame; more is taken for damage
 MIN_FRAMES = 64
+MIN_CHUNKS = 8
 MIN_ROWS = 16
 
 Chunks = str | dict[str, int] | None
 
 
-def frames_per_chunk(frame_bytes: int) -> int:
+def frames_per_chunk(frame_bytes: int, frames: int) -> int:
     """Return how many whole frames one chunk holds.
 
-    As many as ``chunk_bytes`` allows, and at least 64 where eight such chunks fit into the
-    memory limit: with fewer, the frames that neighbouring blocks share cost more than 16 %.
+    As many as ``chunk_bytes`` allows, but eight chunks for a movie so that several threads have
+    work, and at least 64: with fewer, the frames that neighbouring blocks share cost more than
+    16 %. Eight chunks always fit into the memory limit.
     """
     affordable = get_option("memory_limit") // (8 * frame_bytes)
-    return max(1, get_option("chunk_bytes") // frame_bytes, min(MIN_FRAMES, affordable))
+    wanted = min(get_option("chunk_bytes") // frame_bytes, -(-frames // MIN_CHUNKS))
+    count = max(1, min(max(wanted, MIN_FRAMES), affordable))
+    return count // MIN_FRAMES * MIN_FRAMES if count > MIN_FRAMES else count
 
 
 def rows_per_band(movie: xr.DataArray) -> int:
@@ -63,7 +67,8 @@ def chunk_movie(movie: xr.Dataset, chunks: Chunks) -> xr.Dataset:
     single = {dim: 1 for dim in (model.CHANNEL, model.PLANE) if dim in data.dims}
     if chunks == "frames":
         frame_bytes = data.sizes[model.Y] * data.sizes[model.X] * data.dtype.itemsize
-        return _chunked(movie, whole | single | {model.FRAMES: frames_per_chunk(frame_bytes)})
+        frames = frames_per_chunk(frame_bytes, data.sizes[model.FRAMES])
+        return _chunked(movie, whole | single | {model.FRAMES: frames})
     if chunks == "time":
         return _chunked(movie, whole | single | {model.Y: rows_per_band(data)})
     raise ArgumentError(

@@ -8,7 +8,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ import dask
 import numpy as np
 import xarray as xr
 import zarr
-from tqdm.dask import TqdmCallback
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from calscipy import model
 from calscipy._version import __version__
-from calscipy.errors import ArgumentError, StoreError, TargetExistsError, first_few
+from calscipy.errors import ArgumentError, StoreError, first_few
 from calscipy.io.ome import multiscales
-from calscipy.options import get_option
+from calscipy.io.output import progress_bar, require_free
 
 INNER_FRAMES, INNER_PIXELS = 64, 128
 SMALL_CHUNK_BYTES = 16 * 2**20
@@ -61,15 +60,15 @@ def save_tree(
     """
     target = Path(path).absolute()
     datasets = _select(tree, groups)
-    _require_free(target)
+    require_free(target)
     prepared = {name: _prepare(dataset) for name, dataset in datasets.items()}
     attrs = ready_attrs(tree.attrs, "/") | {
         model.SCHEMA_ATTR: model.SCHEMA_VERSION,
         "calscipy_version": __version__,
     }
     with _stage(target) as stage:
-        _write(stage, prepared, attrs, get_option("progress") if progress is None else progress)
-        _require_free(target)
+        _write(stage, prepared, attrs, progress)
+        require_free(target)
     return target
 
 
@@ -190,16 +189,6 @@ def _select(tree: xr.DataTree, groups: Sequence[str] | None) -> dict[str, xr.Dat
     return {name: tree[name].to_dataset() for name in names}
 
 
-def _require_free(target: Path) -> None:
-    if target.exists() or target.is_symlink():
-        raise TargetExistsError(
-            f"{target} exists already. calscipy never writes over anything: choose another name, "
-            "or move the old one away first."
-        )
-    if not target.parent.is_dir():
-        raise StoreError(f"{target.parent}: there is no such folder to save into. Create it.")
-
-
 @contextmanager
 def _stage(target: Path) -> Iterator[Path]:
     """Give a folder beside the target that becomes the target, or is removed on any failure."""
@@ -237,7 +226,7 @@ def _write(
     stage: Path,
     prepared: Mapping[str, tuple[xr.Dataset, dict[str, Any]]],
     attrs: dict[str, Any],
-    progress: bool,
+    progress: bool | None,
 ) -> None:
     datasets = {"/": xr.Dataset(attrs=attrs)}
     datasets |= {name: dataset for name, (dataset, _) in prepared.items()}
@@ -252,8 +241,7 @@ def _write(
         write_empty_chunks=True,
     )
     name = stage.name.lstrip(".").rsplit(".", 2)[0]
-    bar = TqdmCallback(desc=f"saving {name}", leave=False) if progress else nullcontext()
-    with bar:
+    with progress_bar(f"saving {name}", show=progress):
         dask.compute(pending)
     root = zarr.open_group(stage, mode="r+", zarr_format=3)
     if model.MOVIE in prepared:

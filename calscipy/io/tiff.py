@@ -233,7 +233,8 @@ def _movie(
     dims = (*leading, model.Y, model.X)
     number = sum(np.ix_(*(np.arange(size) * step for size, step in leading.values())))
     valid = stack.valid[stack.file_of(number)]
-    per_chunk = frames_per_chunk(math.prod(stack.shape) * stack.dtype.itemsize)
+    frame_bytes = math.prod(stack.shape) * stack.dtype.itemsize
+    per_chunk = frames_per_chunk(frame_bytes, frames)
     chunks = dict.fromkeys(dims, 1) | dict(zip((model.Y, model.X), stack.shape, strict=True))
     movie = xr.Variable(
         dims,

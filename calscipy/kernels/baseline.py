@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from calscipy.errors import ArgumentError
 
@@ -227,6 +227,8 @@ def low_pass_baseline(
     taps = _taps(rows.shape[1])
     if taps < 2 or cutoff >= frame_rate / 2:
         return _constant(_row_percentile(rows, percentile), f)
+    from scipy import signal  # takes a second to import
+
     weights = signal.firwin(taps, cutoff, window="hamming", fs=frame_rate)
     level = np.full(len(rows), np.nan)
     gapped = np.isnan(rows).any(axis=1)

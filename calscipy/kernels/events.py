@@ -6,14 +6,13 @@ reports about ten events per minute of pure noise. `matched_events` controls tha
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 from scipy.ndimage import correlate1d, gaussian_filter1d
 from scipy.optimize import brentq
-from scipy.signal import find_peaks, oaconvolve
 
 from calscipy.errors import ArgumentError
 from calscipy.kernels.baseline import as_float, rows_by_gaps
@@ -45,6 +44,13 @@ class _Window(NamedTuple):
     basis: np.ndarray  # (window, 3), orthonormal; the last column is the filter
     onset: int  # where in the window the transient begins
     gain: float  # of the filter, for a transient of peak 1
+
+
+def _signal() -> Any:
+    """Import scipy.signal when it is needed: it takes a second."""
+    from scipy import signal as module
+
+    return module
 
 
 def derivative_events(
@@ -113,7 +119,7 @@ def derivative_events(
             change = gaussian_filter1d(change, sigma=frame_rate)
         if force_nonnegative:
             change = np.maximum(change, 0)
-        peaks, _ = find_peaks(change, prominence=change.std() / 2, distance=timeout)
+        peaks, _ = _signal().find_peaks(change, prominence=change.std() / 2, distance=timeout)
         events[row, peaks] = True
     return events.reshape(f.shape)
 
@@ -195,7 +201,9 @@ def _peaks(score: np.ndarray, threshold: float, apart: int) -> np.ndarray:
     if len(defined) < 3:
         return defined[:0]
     bridged = np.interp(np.arange(len(score)), defined, score[defined])
-    peaks, _ = find_peaks(bridged, height=threshold, prominence=PROMINENCE, distance=apart)
+    peaks, _ = _signal().find_peaks(
+        bridged, height=threshold, prominence=PROMINENCE, distance=apart
+    )
     peaks = np.intersect1d(peaks, defined[1:-1])
     place = np.searchsorted(defined, peaks)
     widest = np.maximum(defined[place + 1] - peaks, peaks - defined[place - 1])
@@ -314,7 +322,7 @@ def _errors(
             break
         # Heights are fitted on what is left, so that earlier rounds are corrected by later ones.
         heights = np.where(onsets, np.nan_to_num(amplitudes[0]) / windows[0].gain, 0.0)
-        fitted = oaconvolve(heights, shape[None], axes=-1)[:, : group.shape[1]]
+        fitted = _signal().oaconvolve(heights, shape[None], axes=-1)[:, : group.shape[1]]
         rest = np.where(valid, rest - fitted, 0.0)
     return errors
 

@@ -82,7 +82,10 @@ def baseline(
     kernel, numbers = baseline_kernel(data, method, arguments, "baseline")
     result = along_time(data, kernel, verb="baseline", **numbers)
     return described(
-        result, units=data.attrs.get("units", "1"), long_name="baseline F₀", **arguments
+        result.rename("baseline"),
+        units=data.attrs.get("units", "1"),
+        long_name="baseline F₀",
+        **arguments,
     )
 
 

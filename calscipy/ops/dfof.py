@@ -98,7 +98,7 @@ def dfof(
         floor=float(floor),
         clip=below_floor == "floor",
     )
-    return described(result, units="1", long_name="ΔF/F₀", **arguments)
+    return described(result.rename("dfof"), units="1", long_name="ΔF/F₀", **arguments)
 
 
 def _labels(data: xr.DataArray) -> np.ndarray | None:

@@ -146,7 +146,7 @@ def write_recording(
     >>> truth.xml.name, len(list(folder.glob("*_Ch2_*.ome.tif")))
     ('mouse1.xml', 20)
     >>> float(truth.times[-1]), truth.dfof.dims
-    (0.6333333333333333, ('neuron', 'time'))
+    (0.633333333333333, ('neuron', 'time'))
     """
     folder = Path(folder)
     height, width = shape

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ._scene import Floats, Pixels, Scene
+from ._xml import as_written
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +134,9 @@ def describe(
     plan = scene.plan
     deep = plan.planes > 1
     seconds = {"units": "s", "long_name": "time since the first image"}
-    time = xr.DataArray(plan.times, dims="time", attrs=seconds)
+    time = xr.DataArray(as_written(plan.times), dims="time", attrs=seconds)
     time = time.assign_coords(time=time.variable)
-    neuron = np.arange(scene.dfof.shape[0])
+    neuron = np.arange(1, scene.dfof.shape[0] + 1)
 
     def traces(values: npt.NDArray[Any], units: str, name: str, **attrs: Any) -> xr.DataArray:
         coords = {"neuron": neuron, "time": time.variable}
@@ -148,7 +149,7 @@ def describe(
         return xr.DataArray(values, {"time": time.variable}, dims, attrs=attrs)
 
     listed = plan.acquired()
-    plane_times = np.where(listed, plan.plane_times(), np.nan)
+    plane_times = np.where(listed, as_written(plan.plane_times()), np.nan)
     return GroundTruth(
         folder=folder,
         xml=xml,
@@ -160,7 +161,7 @@ def describe(
         labels=xr.DataArray(
             scene.labels if deep else scene.labels[0],
             dims=("plane", "y", "x") if deep else ("y", "x"),
-            attrs={"units": "1", "long_name": "neuron + 1, 0 is background"},
+            attrs={"units": "1", "long_name": "neuron, 0 is background"},
         ),
         times=time,
         plane_times=over_planes(plane_times, seconds) if deep else None,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from ._scene import Image, Plan
+import numpy as np
+
+from ._scene import Floats, Image, Plan
 from ._tiff import quoted
 
 RelativeTime = Literal["reset", "continuous"]
@@ -36,6 +38,12 @@ class Naming:
             number, page = divmod(image.nth - 1, self.pages_per_file)
             number, page = number + 1, page + 1
         return f"{self.name}_Cycle{image.cycle:05d}_Ch{channel}_{number:06d}.ome.tif", page
+
+
+def as_written(times: Floats) -> Floats:
+    """Return the times that a reader finds: rounded in the XML and counted from the first image."""
+    found = np.array([float(number(time + START)) for time in times.ravel()])
+    return found.reshape(times.shape) - found.min(initial=np.inf)
 
 
 def number(value: float) -> str:

@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_nothing(session, tmp_path, monkeypatch):
 
 
 def test_a_missing_parent_is_explained(session, tmp_path):
-    with pytest.raises(StoreError, match=r"no such folder to save into"):
+    with pytest.raises(StoreError, match=r"no such folder to write into"):
         session.save(tmp_path / "nowhere" / "s.zarr")
 
 

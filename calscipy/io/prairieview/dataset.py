@@ -118,7 +118,7 @@ def _identity(scan: Scan, names: np.ndarray, valid: np.ndarray) -> str:
 def _preferred_chunks(dims: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, int]:
     sizes = dict(zip(dims, shape, strict=True))
     chunks = dict.fromkeys(dims, 1) | {dim: sizes[dim] for dim in (model.Y, model.X)}
-    per_chunk = frames_per_chunk(2 * sizes[model.Y] * sizes[model.X])
+    per_chunk = frames_per_chunk(2 * sizes[model.Y] * sizes[model.X], sizes[model.FRAMES])
     return chunks | {model.FRAMES: min(sizes[model.FRAMES], per_chunk)}
 
 
@@ -198,6 +198,8 @@ def _pixel_coords(scan: Scan, shape: tuple[int, int]) -> dict[str, xr.Variable]:
     for dim, axis, count in ((model.Y, "YAxis", shape[0]), (model.X, "XAxis", shape[1])):
         entry = sizes.get(axis) if isinstance(sizes, dict) else None
         size = recording.number(entry.value) if isinstance(entry, Entry) else float("nan")
+        if dim == model.Y and any(sequence.type == "Linescan" for sequence in scan.sequences):
+            size = float("nan")  # the lines of a line scan follow each other in time, not space
         coords[dim] = model.pixel_coordinate(dim, count, size if size > 0 else None)
     return coords
 
