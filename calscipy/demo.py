@@ -114,7 +114,7 @@ def run_demo(
         )
     with steps("open", "its XML alone, no image"):
         # Pieces smaller than usual: the movie fits into one, which would keep one core busy.
-        session = ImagingSession.open(recording, chunks={model.FRAMES: 256, model.CHANNEL: 1})
+        session = ImagingSession.open(recording)
     with steps("describe", "filters, traces, ΔF/F and events, all lazy"):
         session = analyse(session, truth)
     with steps("compute and save", "movie, traces, events and ROIs in one pass"):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint16]
@@ -204,7 +205,8 @@ def make_scene(
     rate = (dynamics.snr / dynamics.peak) ** 2 / area  # photons per pixel: the ROI sum has snr**2
     background = _BACKGROUND * float(rate.mean()) if neurons else 1.0
     photons = np.concatenate(([background], rate))
-    brightest = float(np.max(photons, initial=0)) * (1 + float(np.max(dfof, initial=0)))
+    expected = photons[labels] * _texture(rng, labels)
+    brightest = float(expected.max(initial=0)) * (1 + float(np.max(dfof, initial=0)))
     bound = brightest + 10 * math.sqrt(brightest) + 30
     gain = max(1, int(_BRIGHT / bound))
     if bound > 65535:
@@ -220,7 +222,7 @@ def make_scene(
         plan=plan,
         encode=encode,
         labels=labels,
-        photons=photons[labels],
+        photons=expected,
         dfof=dfof,
         peak=dynamics.peak,
         bleach=bleach,
@@ -229,6 +231,19 @@ def make_scene(
         events=events,
         f0=gain * rate[:, None] * bleach[:, planes].T,
     )
+
+
+def _texture(rng: np.random.Generator, labels: npt.NDArray[np.int32]) -> Floats:
+    """Uneven brightness of cells and background, of mean 1 over each of them in each plane."""
+    texture = np.empty(labels.shape)
+    for plane, found in zip(labels, texture, strict=True):
+        cloud = gaussian_filter(rng.normal(size=plane.shape), 2.5, mode="wrap")
+        cloud /= max(cloud.std(), np.abs(cloud).max(initial=1e-300))
+        depth = np.minimum(distance_transform_edt(plane), 3)
+        found[:] = np.exp(0.6 * cloud) * (1 + 0.3 * depth)
+        sums = np.bincount(plane.ravel(), found.ravel())
+        found /= (sums / np.maximum(np.bincount(plane.ravel()), 1))[plane]
+    return texture
 
 
 def _place(
