@@ -12,6 +12,8 @@ from matplotlib.image import imread
 
 import calscipy as cs
 from calscipy import errors, plotting
+from calscipy.plotting import overview
+from calscipy.plotting.parts import contrast_limits
 from calscipy.testing import write_recording
 
 SMALL = {"shape": (24, 32), "neurons": 2, "frames": 30, "burst_rate": 0}
@@ -44,7 +46,7 @@ def drawn(monkeypatch):
         figures.append(figure)
         return save(figure, *args, **kwargs)
 
-    monkeypatch.setattr(plotting, "save_figure", keep)
+    monkeypatch.setattr(sys.modules["calscipy.plotting.preview"], "save_figure", keep)
     return figures
 
 
@@ -264,7 +266,7 @@ def test_overview_outlines_every_roi_and_marks_events(parts):
 
 
 def test_outline_of_one_pixel_is_its_four_edges():
-    edges = plotting._outline(np.array([2]), np.array([5]))
+    edges = overview._outline(np.array([2]), np.array([5]))
     assert {tuple(sorted(edge)) for edge in edges} == {
         ((4.5, 1.5), (5.5, 1.5)),
         ((4.5, 2.5), (5.5, 2.5)),
@@ -304,9 +306,9 @@ def test_a_dollar_in_a_name_is_no_formula(drawn):
 
 
 def test_contrast_limits_of_odd_images():
-    assert plotting._limits(np.full((2, 2), np.nan)) == (0.0, 1.0)
-    assert plotting._limits(np.full((2, 2), 7.0)) == (7.0, 8.0)
-    low, high = plotting._limits(np.append(np.arange(1000.0), 1e9))
+    assert contrast_limits(np.full((2, 2), np.nan)) == (0.0, 1.0)
+    assert contrast_limits(np.full((2, 2), 7.0)) == (7.0, 8.0)
+    low, high = contrast_limits(np.append(np.arange(1000.0), 1e9))
     assert 0 < low < 20
     assert 990 < high < 1000
 

@@ -198,6 +198,21 @@ def test_what_damaged_frames_hold_enters_nothing_else(step):
     xr.testing.assert_identical(*(r.drop_attrs() for r in results))
 
 
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+@pytest.mark.parametrize("chunks", [None, (2, 3, 4)])
+def test_mean_keeps_junk_within_the_window(junk, chunks):
+    finite = movie("float32")
+    spoiled = finite.copy(deep=True)
+    spoiled[5, 4, 6] = junk
+    placed = spoiled if chunks is None else lazy(spoiled, *chunks)
+    result = placed.cs.mean_filter(size=(3, 2, 4))
+    expected = finite.cs.mean_filter(size=(3, 2, 4))
+    window = np.zeros(SHAPE, bool)
+    window[4:7, 4:6, 5:9] = True  # an even box reaches further back, so junk further ahead
+    np.testing.assert_array_equal(np.isfinite(result), ~window)
+    np.testing.assert_array_equal(result.values[~window], expected.values[~window])
+
+
 VOLUME = ("frames", "channel", "plane", "y", "x")
 
 
