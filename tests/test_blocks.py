@@ -2,6 +2,7 @@
 
 import pickle
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -12,6 +13,13 @@ from scipy import sparse
 import calscipy as cs
 from calscipy import blocks
 from calscipy.errors import ChunkError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads cost more than these small arrays."""
+    with dask.config.set(scheduler="sync"):
+        yield
 
 
 def window_sum(block, *, before, after, ndimage):
@@ -58,7 +66,7 @@ def test_halos_reach_into_any_number_of_blocks(sizes, halo, other):
     first, second = frame_step(*halo), frame_step(*other)
     fused = blocks.filtered(blocks.filtered(lazy, first), second)
     expected = blocks.filtered(blocks.filtered(data, first), second)
-    np.testing.assert_array_equal(fused.compute(scheduler="sync"), expected)
+    np.testing.assert_array_equal(fused.compute(), expected)
     assert fused.chunks == lazy.chunks
 
 

@@ -527,6 +527,15 @@ def test_frames_of_another_form_are_read_by_tifffile(record, form, chunks):
     np.testing.assert_array_equal(movie, written(truth))
 
 
+def test_of_a_compressed_recording_one_file_is_opened(record, opened_tiffs):
+    truth = record(frames=20, shape=(40, 24))
+    for path in truth.folder.glob("*.tif"):
+        tifffile.imwrite(path, page(path), metadata=None, compression="zlib")
+    opens.clear()
+    assert movie_of(truth.folder).valid.all()
+    assert len(opened_tiffs()) <= 2  # one look for the plain layout, one by tifffile
+
+
 @pytest.mark.parametrize("layout", ["plane series", "volumes of two channels"])
 def test_fast_path_reads_every_file_once(record, plain_only, layout):
     truth = record(**LAYOUTS[layout])

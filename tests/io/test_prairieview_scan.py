@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calscipy.errors import ArgumentError, DamagedRecordingWarning, RecordingError
-from calscipy.io.prairieview import Metadata, read_scan
-from calscipy.io.prairieview.scan import Entry, Frame, Scan, Sequence, merge
+from calscipy.io.prairieview import Metadata, frame_records, read_scan
+from calscipy.io.prairieview import scan as scan_module
+from calscipy.io.prairieview.frame_records import Entry, Frame
+from calscipy.io.prairieview.scan import Scan, Sequence, merge
+from calscipy.testing import write_recording
 
 NAME = "r_Cycle00001_Ch2_{:06d}.ome.tif"
 FILE = '<File channel="2" channelName="Ch2" filename="{}" />'
@@ -425,3 +428,76 @@ def test_metadata_that_says_little(attrs):
         assert metadata.objective is None
         assert metadata.laser_power == metadata.pmt_gain == metadata.microns_per_pixel == {}
         assert "(unknown)" in repr(metadata)
+
+
+# -- plain frames, read without the parser ----------------------------------------------------
+
+
+PLAIN = (
+    '<Frame relativeTime="{t}" absoluteTime="{t}" index="1" parameterSet="CurrentSettings">\n'
+    '  <File channel="2" channelName="Ch2" filename="{name}" />\n'
+    '  <ExtraParameters lastGoodFrame="0" />\n  <PVStateShard />\n</Frame>'
+)
+FRAME = PLAIN.format(t="0.5", name="a.tif")
+ODD_FRAMES = {
+    "two": FRAME + "\n" + FRAME,
+    "text between": FRAME + "text" + FRAME,
+    "in a comment": f"<!-- {FRAME} -->{FRAME}",
+    "in a section": f"<Notes><![CDATA[{FRAME}]]></Notes>{FRAME}",
+    "nested": f"<Group>{FRAME}</Group>",
+    "state after": FRAME.replace("<PVStateShard />", shard(a="1")) + FRAME,
+    "extra attribute": FRAME.replace("channel=", 'wavelengthMin="1" channel='),
+    "no extra parameters": FRAME.replace('<ExtraParameters lastGoodFrame="0" />', ""),
+    "escaped": FRAME.replace('"Ch2"', '"A &amp; B"') + FRAME,
+    "letters": FRAME.replace('"Ch2"', '"Gr\u00fcn"') + FRAME,
+    "page": FRAME.replace(" />", ' page="3" />', 1),
+    "page 0": FRAME.replace(" />", ' page="0" />', 1),
+    "two files": FRAME.replace("<File", FILE.format("b.tif") + "\n<File", 1),
+    "foreign child": FRAME.replace("<File", "<Other />\n<File", 1),
+    "file with a child": FRAME.replace('"a.tif" />', '"a.tif"><x /></File>', 1),
+    "odd time": PLAIN.format(t="1E-05", name="a.tif"),
+    "no time": PLAIN.format(t="-.E", name="a.tif"),
+    "reserved name": PLAIN.format(t="0", name="CON.tif"),
+    "path": PLAIN.format(t="0", name="../a.tif"),
+    "colon": PLAIN.format(t="0", name="C:a.tif"),
+    "empty name": PLAIN.format(t="0", name=""),
+    "CRLF": (FRAME + "\n" + FRAME).replace("\n", "\r\n"),
+    "cut": FRAME + FRAME[:-20],
+}  # fmt: skip
+
+
+def read_or_error(path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            scan = read_scan(path)
+        except RecordingError as error:
+            return type(error), str(error)
+    return repr(scan), [str(item.message) for item in caught]  # NaN equals NaN in text
+
+
+@pytest.mark.parametrize("place", ["in a sequence", "outside", "many"])
+@pytest.mark.parametrize("frames", ODD_FRAMES.values(), ids=ODD_FRAMES)
+def test_plain_frames_are_read_as_the_parser_reads_them(tmp_path, monkeypatch, frames, place):
+    if place == "many":
+        frames = f"{FRAME}\n" * 9000 + frames
+    sequence = '<Sequence type="TSeries Timed Element" cycle="1">{}</Sequence>'
+    body = frames if place == "outside" else sequence.format(frames) + sequence.format(FRAME)
+    path = tmp_path / "a.xml"
+    path.write_bytes(f'<PVScan version="5.6.64.400">\n{body}\n</PVScan>'.encode())
+    ours = read_or_error(path)
+
+    def parser_alone(text, start):
+        return frame_records.raw_pieces(text, start, len(text))
+
+    monkeypatch.setattr(scan_module, "pieces", parser_alone)
+    assert ours == read_or_error(path)
+
+
+def test_plain_frames_are_taken_out_of_the_parsers_hands(tmp_path):
+    write_recording(tmp_path / "r", frames=5, channels=("Ch1", "Ch2"), shape=(4, 4), neurons=0)
+    text = (tmp_path / "r" / "r.xml").read_bytes()
+    found = list(frame_records.pieces(text, 0))
+    runs = [piece for piece in found if isinstance(piece, frame_records.PlainFrames)]
+    assert [len(run.frames) for run in runs] == [5]
+    assert b"<Frame" not in b"".join(piece for piece in found if isinstance(piece, bytes))

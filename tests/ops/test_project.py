@@ -1,5 +1,6 @@
 """Projections are NumPy's on the frames that were recorded."""
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -11,8 +12,15 @@ from calscipy.errors import ArgumentError, DimensionError
 REDUCES = ["mean", "max", "min", "std", "sum", "median"]
 DTYPES = ["uint8", "uint16", "int32", "float32", "float64", "bool"]
 VOLUME = {"frames": 13, "channel": 2, "plane": 3, "y": 5, "x": 4}
-CHUNKS = (4, 1, 2, 3, 4)
+CHUNKS = (5, 2, 2, 5, 4)
 every_reduce = pytest.mark.parametrize("reduce", REDUCES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads cost more than these small arrays."""
+    with dask.config.set(scheduler="sync"):
+        yield
 
 
 def volume(dtype="uint16", mask_dims=None, junk=0):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+from collections.abc import Iterator
 from collections.abc import Sequence as Listing
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +48,30 @@ def open_tree(
     xml: Path, *, cycles: Listing[int] | None = None, check: Check = "sizes"
 ) -> xr.DataTree:
     """Open the recording of a master XML: attributes at the root, the lazy movie below."""
-    scan = read_scan(xml)
-    movie = _movie(scan, cycles, check)
+    with _collector_paused():
+        scan = read_scan(xml)
+        movie = _movie(scan, cycles, check)
     attrs = {
         model.SCHEMA_ATTR: model.SCHEMA_VERSION,
         model.SOURCE_ATTR: xml.parent.name or str(xml),
         model.STATE_ATTR: _state_attr(scan),
     }
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), model.MOVIE: movie})
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: 100 000 frames make it run often and find nothing.
+
+    It took a quarter of the time of opening such a recording.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _movie(scan: Scan, cycles: Listing[int] | None, check: Check) -> xr.Dataset:

@@ -149,25 +149,24 @@ def _direction(scan: Scan, sequence: Sequence) -> int:
 
 def _tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) -> Images:
     labels: dict[int, str] = {}
-    for row in rows:
-        for frame in row:
-            for file in frame.files if frame else ():
-                labels.setdefault(file.channel, file.channel_name)
-    channels = sorted(labels)
-    at = {channel: position for position, channel in enumerate(channels)}
-    shape = (len(rows), len(channels), len(rows[0]))
-    names: list[bytes] = [b""] * (shape[0] * shape[1] * shape[2])
-    pages = np.zeros(shape, dtype=np.int32)
+    found: dict[tuple[int, int, int], tuple[str, int]] = {}
     for t, row in enumerate(rows):
         for p, frame in enumerate(row):
-            for file in frame.files if frame else ():
-                c = at[file.channel]
-                names[(t * shape[1] + c) * shape[2] + p] = file.filename.encode()
-                if file.page > 1:
-                    pages[t, c, p] = file.page - 1
+            for channel, label, name, page in frame.files if frame else ():
+                labels.setdefault(channel, label)
+                found[t, channel, p] = name, page
+    channels = sorted(labels)
+    shape = (len(rows), len(channels), len(rows[0]))
+    where = np.array(list(found), dtype=np.int64).reshape(-1, 3)
+    where[:, 1] = np.searchsorted(channels, where[:, 1])
+    encoded = np.array([name.encode() for name, _ in found.values()], dtype=np.bytes_)
+    names = np.zeros(shape, dtype=encoded.dtype if found else "S1")
+    pages = np.zeros(shape, dtype=np.int32)
+    names[tuple(where.T)] = encoded
+    pages[tuple(where.T)] = [page - 1 for _, page in found.values()]
     repeated = {name for name, count in Counter(labels.values()).items() if count > 1}
     return Images(
-        names=np.array(names, dtype=np.bytes_).reshape(shape),
+        names=names,
         pages=pages,
         frames=tuple(rows),
         sequences=tuple(sequences),
@@ -261,7 +260,7 @@ def find_valid(
     pages = images.pages.ravel()
     faults: dict[int, str] = {}
     by_file: dict[bytes, list[int]] = {}
-    for at, name in enumerate(wanted):
+    for at, name in enumerate(wanted.tolist()):
         if not name:
             faults[at] = "not acquired"
         elif name not in sizes:
@@ -302,10 +301,11 @@ def _file_faults(
 ) -> dict[int, str]:
     layout = FrameLayout(*shape)
     faults: dict[int, str] = {}
+    several_pages = bool(pages.any())
     trust_sizes = True
     other_shape = 0
     for name, positions in by_file.items():
-        last = int(pages[positions].max())
+        last = int(pages[positions].max()) if several_pages else 0
         least = layout.file_bytes if last == 0 else layout.pixel_bytes * (last + 1)
         if sizes[name] == 0:
             faults |= dict.fromkeys(positions, "empty")

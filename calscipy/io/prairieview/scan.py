@@ -8,58 +8,30 @@ from __future__ import annotations
 
 import codecs
 import datetime as dt
+import mmap
 import os
-import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lxml import etree
 
 from calscipy.errors import DamagedRecordingWarning, RecordingError, warn
+from calscipy.io.prairieview.frame_records import (
+    SAFE_NAME,
+    Entry,
+    File,
+    Frame,
+    State,
+    pieces,
+    raw_pieces,
+)
 
 MAX_XML_BYTES = 4 * 2**30
 MAX_FRAMES = 50_000_000
 FRAMES_KEPT = 512  # parsed elements of one sequence that stay in memory
-
-# Bare names only: no separators, drives, control characters or names that Windows reserves, and
-# no longer than a file system takes (the table of names is as wide as the longest one).
-_SAFE_NAME = re.compile(
-    r"(?!\.{1,2}$)(?!(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\.|$))[^\x00-\x1f/\\:*?\"<>|]{1,255}\Z",
-    re.IGNORECASE,
-)
-
-
-class Entry(NamedTuple):
-    """One value of the microscope's state, as written."""
-
-    value: str
-    description: str | None = None
-
-
-# A key holds an entry, entries by index, or entries by index and subindex.
-State = Mapping[str, Any]
-
-
-class File(NamedTuple):
-    """The image of one channel of one frame."""
-
-    channel: int
-    channel_name: str
-    filename: str
-    page: int
-
-
-class Frame(NamedTuple):
-    """One acquired plane, with what its state changes against its sequence's."""
-
-    number: int
-    relative_time: float
-    absolute_time: float
-    files: tuple[File, ...]
-    state: State | None
-    last_good_frame: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +147,7 @@ class _Reader:
         self.root: Any = None
         self.sequence: Any = None
         self.frames: list[Frame] = []
+        self.plain_frames: list[Frame] = []  # those that the next placeholder stands for
         self.sequences: list[Sequence] = []
         self.count = 0
         self.finished = False
@@ -184,6 +157,28 @@ class _Reader:
     def broke_off(self) -> bool:
         """Whether parsing ended before the root element did."""
         return self.error is not None and not self.finished
+
+    def feed(self, parser: Any, piece: bytes) -> bool:
+        """Hand a piece to the parser and take in what it completes; False once it is broken."""
+        try:
+            parser.feed(piece)
+        except etree.XMLSyntaxError as error:
+            self.error = error
+        for _, element in parser.read_events():
+            if self.root is None:
+                self.check_root(element.getroottree().getroot())
+            self.end(element)
+        return self.error is None
+
+    def close(self, parser: Any) -> None:
+        """Tell the parser that nothing follows."""
+        try:
+            root = parser.close()
+        except etree.XMLSyntaxError as error:
+            self.error = error
+        else:
+            if self.root is None:
+                self.check_root(root)
 
     def check_root(self, root: Any) -> None:
         doctype = root.getroottree().docinfo.doctype
@@ -213,6 +208,12 @@ class _Reader:
             self._close_sequence(element)
         elif tag == "PVScan":
             self.finished = True
+        else:
+            if self.sequence is None:
+                self._open_sequence(element)
+            self.frames += self.plain_frames
+            element.getparent().remove(element)
+            self._count(len(self.plain_frames))
 
     def _open_sequence(self, frame: Any) -> None:
         self.sequence = frame.getparent()
@@ -225,7 +226,10 @@ class _Reader:
     def _forget_frames(self) -> None:
         for child in self.sequence.findall("Frame")[:-1]:
             self.sequence.remove(child)
-        self.count += FRAMES_KEPT
+        self._count(FRAMES_KEPT)
+
+    def _count(self, more: int) -> None:
+        self.count += more
         if self.count > MAX_FRAMES:
             raise RecordingError(f"{self.path}: the XML lists more than {MAX_FRAMES} frames.")
 
@@ -253,7 +257,7 @@ class _Reader:
 
     def _file(self, element: Any) -> File:
         name = element.get("filename", "")
-        if not _SAFE_NAME.match(name):
+        if not SAFE_NAME.match(name):
             raise RecordingError(
                 f"{self.path}, line {element.sourceline}: the XML names the file {name[:80]!r}; a "
                 "bare file name in the recording's folder was expected (no path, drive or "
@@ -334,34 +338,33 @@ class _Reader:
 
 def _parse(path: Path, *, encoding: str | None = None, recover: bool = False) -> _Reader:
     reader = _Reader(path)
-    with path.open("rb") as stream:
-        if encoding is not None and stream.read(3) != codecs.BOM_UTF8:
-            stream.seek(0)
-        events = etree.iterparse(
-            stream,
-            events=("end",),
-            tag=("PVScan", "Sequence", "Frame"),
-            encoding=encoding,
-            recover=recover,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            attribute_defaults=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-        )
-        try:
-            for _, element in events:
-                if reader.root is None:
-                    reader.check_root(element.getroottree().getroot())
-                reader.end(element)
-        except etree.XMLSyntaxError as error:
-            reader.error = error
-        if reader.root is None and events.root is not None:
-            reader.check_root(events.root)
-        if recover:
-            reader.error = _damage(events.error_log)
+    cut = f"Plain-{uuid.uuid4().hex}"  # stands for frames cut out; no document can hold it
+    parser = etree.XMLPullParser(
+        events=("end",),
+        tag=("PVScan", "Sequence", "Frame", cut),
+        encoding=encoding,
+        recover=recover,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        attribute_defaults=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        start = 3 if encoding is not None and text[:3] == codecs.BOM_UTF8 else 0
+        plain = encoding is None and not recover
+        for piece in pieces(text, start) if plain else raw_pieces(text, start, len(text)):
+            if not isinstance(piece, bytes):
+                reader.plain_frames = piece.frames
+                piece = b"<%s/>" % cut.encode() + b"\n" * piece.lines
+            if not reader.feed(parser, piece):
+                break
+        else:
+            reader.close(parser)
+    if recover:
+        reader.error = _damage(parser.feed_error_log)
     return reader
 
 
