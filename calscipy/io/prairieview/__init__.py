@@ -14,8 +14,8 @@ from calscipy import model
 from calscipy.errors import RecordingError, first_few
 from calscipy.io.prairieview.dataset import open_tree
 from calscipy.io.prairieview.metadata import Metadata
-from calscipy.io.prairieview.recording import Check
 from calscipy.io.prairieview.scan import Scan, read_scan
+from calscipy.io.prairieview.validity import Check
 
 __all__ = [
     "Metadata",

@@ -19,8 +19,9 @@ from calscipy.errors import RecordingError
 from calscipy.io.chunks import frames_per_chunk
 from calscipy.io.prairieview import recording
 from calscipy.io.prairieview.frames import FrameArray
-from calscipy.io.prairieview.recording import Check, Images
+from calscipy.io.prairieview.recording import Images
 from calscipy.io.prairieview.scan import Entry, Scan, State, read_scan
+from calscipy.io.prairieview.validity import Check, find_valid
 
 OLDEST_VERSION = (5, 2)
 
@@ -79,7 +80,7 @@ def _movie(scan: Scan, cycles: Listing[int] | None, check: Check) -> xr.Dataset:
     folder = scan.path.parent
     images = recording.arrange(scan, cycles)
     shape = recording.frame_shape(scan, images, folder)
-    valid = recording.find_valid(scan, images, folder, shape, check)
+    valid = find_valid(scan, images, folder, shape, check)
     times = recording.frame_times(scan, images)
 
     squeezed = tuple(axis for axis in (1, 2) if valid.shape[axis] == 1)

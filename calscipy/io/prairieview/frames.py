@@ -201,20 +201,25 @@ class FrameArray(BackendArray):
             return
         path = self.path(index)
         page = 0 if self.pages is None else int(self.pages[index])
-        if self.pages is None:
-            try:
-                if len(target) == self.layout.height:
-                    read_plain(path, target, self.layout)
-                else:
-                    self._read_band(path, index, target, first)
-            except _NotPlain:
-                pass
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            else:
-                return
+        if self.pages is None and self._read_plain(path, index, target, first):
+            return
         image = opened.page(path, page, (self.layout.height, self.layout.width))
         target[...] = image[first : first + len(target)]
+
+    def _read_plain(
+        self, path: Path, index: tuple[int, ...], target: np.ndarray, first: int
+    ) -> bool:
+        """Read rows of a plain frame; False if the file is of another kind."""
+        try:
+            if len(target) == self.layout.height:
+                read_plain(path, target, self.layout)
+            else:
+                self._read_band(path, index, target, first)
+        except _NotPlain:
+            return False
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return True
 
     def _read_band(
         self, path: Path, index: tuple[int, ...], target: np.ndarray, first: int
