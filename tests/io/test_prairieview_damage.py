@@ -19,7 +19,7 @@ from calscipy.errors import (
     FrameError,
     RecordingError,
 )
-from calscipy.io.prairieview import frames, recording
+from calscipy.io.prairieview import frames, validity
 from calscipy.testing import encode_value, tiff_frame, write_recording
 
 SHAPE = (40, 24)
@@ -287,9 +287,9 @@ def test_frames_that_are_all_of_another_shape(record, monkeypatch, shape, check)
     for path in files(truth):
         damage(path, other_shape(*shape))
     looked = []
-    complete = recording.complete_pages
+    complete = validity.complete_pages
     monkeypatch.setattr(
-        recording, "complete_pages", lambda *args: [looked.append(1), complete(*args)][1]
+        validity, "complete_pages", lambda *args: [looked.append(1), complete(*args)][1]
     )
     text = refusal(truth.folder, check=check)
     contains(text, truth.xml, "says 40 x 24 pixels", f"hold {shape[0]} x {shape[1]} pixels")
