@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,14 @@ import scipy.ndimage
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.system import CPU_COUNT
 
 from calscipy.errors import ChunkError, DeviceError, DeviceWarning, warn
 from calscipy.options import Device, get_option
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
 INVALID = -1
+SMALL_BYTES = 2**20  # arrays that are not worth several threads
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def filtered(
     """
     place = _resolve_device(device)
     if not isinstance(data, da.Array):
-        return _Block((step,), runs, place, data.shape, (0, data.shape[0]))(data)
+        return _eager(data, step, runs, place)
     source: da.Array = data
     steps: tuple[Step, ...] = (step,)
     layer = _layer(data)
@@ -88,6 +91,33 @@ def filtered(
         if same_runs and layer.device == place:
             source, steps = layer.source, (*layer.steps, step)
     return _fused(source, steps, runs, place)
+
+
+def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
+    """Filter an array in memory, on the CPU in one piece of its frames for each thread."""
+    frames = data.shape[0]
+    workers = CPU_COUNT if device == "cpu" and not _is_cupy(data) else 1
+    length = max(1, -(-frames // workers))
+    if workers == 1 or data.nbytes < SMALL_BYTES or length <= sum(step.halo[0]):
+        return _Block((step,), runs, device, data.shape, ())(data)
+    sizes = tuple(min(length, frames - start) for start in range(0, frames, length))
+    out = np.empty(data.shape, step.dtype)
+
+    def work(reach: _Reach) -> None:
+        task = _Block(
+            (step,),
+            runs if runs is None else runs[reach.start : reach.stop],
+            device,
+            (reach.stop - reach.start, *data.shape[1:]),
+            ((reach.before, reach.before + reach.core), *((0, n) for n in data.shape[1:])),
+            ((-reach.start,), *((0,) for _ in data.shape[1:])),
+        )
+        first = reach.start + reach.before
+        out[first : first + reach.core] = task(data)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, _reaches(sizes, *step.halo[0])))
+    return out
 
 
 def _layer(data: da.Array) -> Any:
