@@ -21,7 +21,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.system import CPU_COUNT
 
-from calscipy.errors import ChunkError, DeviceError, DeviceWarning, warn
+from calscipy.errors import ArgumentError, ChunkError, DeviceError, DeviceWarning, warn
 from calscipy.options import Device, get_option
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
@@ -81,6 +81,12 @@ def filtered(
     place = _resolve_device(device)
     if not isinstance(data, da.Array):
         return _eager(data, step, runs, place)
+    if not isinstance(data.dask, HighLevelGraph):
+        raise ArgumentError(
+            "calscipy builds dask graphs itself, which dask's experimental array.query-planning "
+            "does not allow. Switch it off before dask is imported: "
+            "dask.config.set({'array.query-planning': False})."
+        )
     source: da.Array = data
     steps: tuple[Step, ...] = (step,)
     layer = _layer(data)
@@ -121,8 +127,7 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
 
 
 def _layer(data: da.Array) -> Any:
-    graph = data.dask
-    return graph.layers.get(data.name) if isinstance(graph, HighLevelGraph) else None
+    return data.dask.layers.get(data.name)
 
 
 def _fused(
@@ -394,7 +399,8 @@ def along_time(
     lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
     lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
     if valid is not None:
-        lazy.append(da.from_array(np.broadcast_to(valid, data.shape), chunks=chunks))
+        small = tuple(c if n > 1 else 1 for c, n in zip(chunks, valid.shape, strict=True))
+        lazy.append(da.broadcast_to(da.from_array(valid, small), data.shape, chunks=chunks))
         work = _Rows(kernel, work.parts, work.dtype, arguments, labels, masked=True)
     return da.map_blocks(
         work, *lazy, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype), name=None

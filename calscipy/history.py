@@ -31,7 +31,7 @@ def recorded(operation: Operation[P]) -> Operation[P]:
     signature = inspect.signature(operation)
 
     @functools.wraps(operation)
-    def wrapper(data: xr.DataArray, /, *args: P.args, **kwargs: P.kwargs) -> xr.DataArray:
+    def wrapper(data: xr.DataArray, *args: P.args, **kwargs: P.kwargs) -> xr.DataArray:
         if not isinstance(data, xr.DataArray):
             raise TypeError(
                 f"{operation.__name__} needs an xarray.DataArray, got {type(data).__name__}. "
@@ -46,7 +46,7 @@ def recorded(operation: Operation[P]) -> Operation[P]:
         line = history_line(operation.__name__, {**arguments, **resolved})
         return result.assign_attrs(attrs | {"history": append(data.attrs.get("history"), line)})
 
-    return wrapper
+    return wrapper  # type: ignore[return-value]
 
 
 def described(result: xr.DataArray, *, units: str, long_name: str, **used: Any) -> xr.DataArray:

@@ -32,6 +32,7 @@ IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
 
 REGULAR_TOLERANCE = 0.02
+GAP = 0.5  # share of a step by which a longer one means that samples are missing
 
 Kind = Literal["movie", "image", "traces", "events", "rois"]
 
@@ -176,6 +177,27 @@ def regular_rate(data: xr.DataArray, verb: str) -> float:
             "(data.sel(time=slice(a, b))) or resample it (data.interp(time=...))."
         )
     return rate
+
+
+def require_gapless(data: xr.DataArray, verb: str) -> None:
+    """Raise if times are known and, within an epoch, go back or leave out a sample.
+
+    Raises
+    ------
+    TimeAxisError
+        Naming the step.
+    """
+    if TIME not in data.coords or data[TIME].dims != (time_dim(data, verb),):
+        return
+    steps = _steps(data, verb)
+    usual = float(np.median(steps)) if steps.size else 0.0
+    odd = (steps <= 0) | (steps > (1 + GAP) * usual)
+    if odd.any():
+        raise TimeAxisError(
+            f"{verb} works on neighbouring samples, but a step of {steps[odd][0]:.6g} s stands "
+            f"between two of them, where {usual:.6g} s is usual. Tell the stretches apart with an "
+            f"'{EPOCH}' coordinate along {time_dim(data, verb)!r}, or select one of them."
+        )
 
 
 def _steps(data: xr.DataArray, verb: str) -> np.ndarray:

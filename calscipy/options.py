@@ -18,8 +18,8 @@ def _is_size(value: object) -> bool:
 
 _CHECKS = {
     "device": (lambda value: value in get_args(Device), f"one of {get_args(Device)}"),
-    "memory_limit": (_is_size, "a positive number of bytes"),
-    "chunk_bytes": (_is_size, "a positive number of bytes"),
+    "memory_limit": (_is_size, "a positive whole number of bytes, such as 4 * 2**30"),
+    "chunk_bytes": (_is_size, "a positive whole number of bytes, such as 4 * 2**30"),
     "progress": (lambda value: isinstance(value, bool), "True or False"),
 }
 

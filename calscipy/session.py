@@ -99,7 +99,8 @@ class ImagingSession:
         **variables
             DataArrays, or functions of the session that return one, by name. ``movie``,
             ``events`` and ``rois`` go to the group of that name, everything along ``neuron``
-            and ``time`` to ``traces``.
+            and ``time`` to ``traces``. A new ``movie`` or new ``traces`` end what was made from
+            the old ones in the same group, new ``traces`` also the events.
 
         Examples
         --------
@@ -110,7 +111,9 @@ class ImagingSession:
         (2, 3)
         """
         session = self
-        for name, value in variables.items():
+        # What starts a group anew comes before what stands beside it.
+        for name in sorted(variables, key=lambda name: name not in (model.MOVIE, model.TRACES)):
+            value = variables[name]
             data = value(session) if callable(value) else value
             group = trees.group_of(name, data)
             session = ImagingSession(trees.put(session.tree, group, name, data))

@@ -69,7 +69,10 @@ def _bind(name: str, verb: Verb) -> Callable[..., ImagingSession]:
         takes, group, variable = verb.takes, verb.group, verb.variable
         if on == model.MOVIE:
             takes = group = model.MOVIE
-        result = verb.operation(trees.latest(session.tree, takes), *args, **kwargs)
+        data = trees.latest(session.tree, takes)
+        if variable == model.MOVIE:
+            variable = str(data.name)  # a filter of the movie's ΔF/F is no new movie
+        result = verb.operation(data, *args, **kwargs)
         tree = trees.put(session.tree, group, variable, result, latest=verb.latest)
         if name == "extract":
             tree = _with_rois(tree, *args, **kwargs)

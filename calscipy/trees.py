@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import ArgumentError
+from calscipy.errors import ArgumentError, first_few
+from calscipy.ops.rois import first_pixel
 
 
 def group_of(name: str, data: xr.DataArray) -> str:
@@ -17,11 +18,17 @@ def group_of(name: str, data: xr.DataArray) -> str:
     if not isinstance(data, xr.DataArray):
         raise ArgumentError(f"assign: {name!r} must be a DataArray, got {type(data).__name__}")
     kind = model.kind(data)
-    if kind == "traces" and name == model.EVENTS:
-        return model.EVENTS
-    groups = {"movie": model.MOVIE, "rois": model.ROIS, "events": model.EVENTS}
-    if kind == "traces":
-        return model.TRACES
+    groups = {
+        "movie": model.MOVIE,
+        "rois": model.ROIS,
+        "events": model.EVENTS,
+        "traces": model.EVENTS if name == model.EVENTS else model.TRACES,
+    }
+    if kind in groups and name in model.GROUPS and name != groups[kind]:
+        raise ArgumentError(
+            f"assign: {name!r} is the name of a group, but an array with the dimensions "
+            f"{tuple(data.dims)} belongs to {groups[kind]!r}. Give it another name."
+        )
     if kind not in groups:
         raise ArgumentError(
             f"assign: {name!r} with the dimensions {tuple(data.dims)} fits no group of a session; "
@@ -35,30 +42,38 @@ def put(
 ) -> xr.DataTree:
     """Return a tree with one more variable.
 
-    A variable of the group's own name (the movie, the raw traces) starts the group anew unless
-    it shares the axes of what is there; then, and for every other name, it comes beside it.
+    A variable of the group's own name (the movie, the raw traces) starts the group anew: what was
+    made from the old one would be stale. New traces also end the events. Every other variable
+    comes beside what is there and must share its coordinates.
     """
     dataset = data.rename(name).to_dataset()
     dataset.attrs = {}
-    if group in tree.children:
-        present = tree[group].to_dataset().drop_vars(name, errors="ignore")
-        if _same_axes(present, dataset):
-            dataset = present.assign({name: dataset[name]})
-        elif name != group:
+    if group in tree.children and name != group:
+        present = tree[group].to_dataset()
+        others = present.drop_vars(name, errors="ignore")
+        different = _different_coordinates(others, dataset)
+        if different:
             raise ArgumentError(
-                f"{name!r} of sizes {dict(data.sizes)} does not share the coordinates of the "
-                f"group {group!r} ({dict(present.sizes)}). Select the same neurons and times "
-                "with session.sel first, or assign it together with new traces."
+                f"{name!r} of sizes {dict(data.sizes)} does not share the coordinates "
+                f"{different} of the group {group!r} ({dict(others.sizes)}). Select the same "
+                "neurons and times with session.sel first, or assign it together with new "
+                f"{group}."
             )
+        dataset = others.assign({name: dataset[name]})
     if latest or model.LATEST_ATTR not in dataset.attrs:
         dataset.attrs = dataset.attrs | {model.LATEST_ATTR: name}
-    return rebuilt(tree, {group: dataset})
+    stale = (model.EVENTS,) if name == model.TRACES else ()
+    return rebuilt(tree, {group: dataset}, without=stale)
 
 
-def rebuilt(tree: xr.DataTree, changed: Mapping[str, xr.Dataset]) -> xr.DataTree:
+def rebuilt(
+    tree: xr.DataTree, changed: Mapping[str, xr.Dataset], without: tuple[str, ...] = ()
+) -> xr.DataTree:
     """Return a tree with some groups replaced; the arrays are shared, not copied."""
     datasets = {"/": xr.Dataset(attrs=dict(tree.attrs))}
-    datasets |= {name: node.to_dataset() for name, node in tree.children.items()}
+    datasets |= {
+        name: node.to_dataset() for name, node in tree.children.items() if name not in without
+    }
     return xr.DataTree.from_dict(datasets | dict(changed))
 
 
@@ -102,6 +117,9 @@ def select(tree: xr.DataTree, selection: Mapping[str, Any]) -> xr.DataTree:
     for name, wanted in selection.items():
         found = False
         for group, dataset in changed.items():
+            # The pixels of ROIs are counted, not measured; whole ROIs are kept or left below.
+            if group == model.ROIS and name in (model.Y, model.X):
+                continue
             if name in dataset.coords and dataset[name].ndim <= 1:
                 changed[group] = _select(dataset, name, wanted)
                 found = True
@@ -110,7 +128,26 @@ def select(tree: xr.DataTree, selection: Mapping[str, Any]) -> xr.DataTree:
                 f"sel: no group of this session has the coordinate {name!r}; there are "
                 f"{sorted({str(c) for d in changed.values() for c in d.coords})}."
             )
+    if model.ROIS in changed and {model.Y, model.X} & set(selection):
+        changed[model.ROIS] = _rois_inside(changed)
     return rebuilt(tree, changed)
+
+
+def _rois_inside(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Return the ROIs of the traces that are left; without traces those whole in the movie."""
+    rois = groups[model.ROIS]
+    neurons = rois[model.NEURON].values
+    if model.TRACES in groups:
+        keep = np.isin(neurons, groups[model.TRACES][model.NEURON].values)
+    else:
+        outside = np.zeros(neurons.size, dtype=bool)
+        for dim in (model.Y, model.X):
+            movie = groups[model.MOVIE][model.MOVIE]
+            first = first_pixel(movie, dim, "sel")
+            places = rois[dim].values
+            outside |= (places < first) | (places >= first + movie.sizes[dim])
+        keep = ~np.isin(neurons, neurons[outside])
+    return rois.isel({model.PIXEL: np.flatnonzero(keep)})
 
 
 def _select(dataset: xr.Dataset, name: str, wanted: Any) -> xr.Dataset:
@@ -120,7 +157,9 @@ def _select(dataset: xr.Dataset, name: str, wanted: Any) -> xr.Dataset:
     values = np.atleast_1d(coordinate.values)
     keep = _matches(values, wanted)
     if not keep.any():
-        raise KeyError(f"sel: {name}={wanted!r} selects nothing; there are {values[:5].tolist()}…")
+        raise ArgumentError(
+            f"sel: {name}={wanted!r} selects nothing; there are {first_few(values.tolist(), 5)}."
+        )
     if coordinate.ndim == 0:
         return dataset
     return dataset.isel({coordinate.dims[0]: np.flatnonzero(keep)})
@@ -140,9 +179,11 @@ def _matches(values: np.ndarray, wanted: Any) -> np.ndarray:
     return np.isin(values, wanted)
 
 
-def _same_axes(left: xr.Dataset, right: xr.Dataset) -> bool:
-    try:
-        xr.align(left, right, join="exact", copy=False)
-    except ValueError:
-        return False
-    return True
+def _different_coordinates(left: xr.Dataset, right: xr.Dataset) -> list[str]:
+    """Return dimensions of other sizes, and coordinates of other values, that both have."""
+    found = [str(d) for d, n in right.sizes.items() if left.sizes.get(d, n) != n]
+    return found + [
+        str(name)
+        for name in right.coords
+        if name in left.coords and not left[name].variable.equals(right[name].variable)
+    ]

@@ -85,7 +85,7 @@ def test_sel_crops_every_group(session, recording):
     assert crop.sizes["x"] == 11
     with pytest.raises(ArgumentError, match="has the coordinate 'trial'"):
         session.sel(trial=1)
-    with pytest.raises(KeyError, match="selects nothing"):
+    with pytest.raises(ArgumentError, match="selects nothing"):
         session.sel(time=slice(500, 600))
 
 
@@ -221,3 +221,74 @@ def test_open_explains_what_it_cannot_open(tmp_path, recording):
 def test_a_session_is_frozen(session):
     with pytest.raises(AttributeError):
         session.tree = xr.DataTree()
+
+
+def test_a_new_extraction_ends_what_the_old_one_made(session, recording):
+    labels = recording[1].labels.values
+    moved = np.roll(labels, 3, axis=(0, 1))
+    old = session.sel(channel="Ch2").cs.extract(labels).cs.dfof(method="mean")
+    old = old.cs.events(method="matched")
+    new = old.cs.extract(moved)
+    assert set(new.tree["traces"].data_vars) == {"traces"}
+    assert "events" not in new.tree.children
+    direct = session.movie.sel(channel="Ch2").cs.extract(moved)
+    xr.testing.assert_equal(new.traces.compute(), direct.compute())
+    xr.testing.assert_equal(new.rois, cs.rois_from_labels(moved))
+    assert old.events.dtype == bool
+
+
+def test_an_assigned_movie_brings_its_own_coordinates(session):
+    movie = session.movie
+    slower = session.assign(movie=movie.assign_coords(time=movie.time * 2))
+    assert slower.frame_rate == pytest.approx(15)
+    later = session.assign(movie=movie[:20]).assign(movie=movie[20:40]).movie
+    assert float(later.time[0]) == pytest.approx(20 / 30)
+
+
+def test_variables_beside_traces_must_share_their_coordinates(session, recording):
+    traces = session.movie.isel(channel=1).cs.extract(recording[1].labels)
+    other = traces.cs.dfof(method="mean").assign_coords(x=traces.x + 1)
+    with pytest.raises(ArgumentError, match=r"does not share the coordinates \['x'\]"):
+        session.assign(traces=traces).assign(dfof=other)
+    both = session.assign(dfof=traces.cs.dfof(method="mean"), traces=traces)
+    assert set(both.tree["traces"].data_vars) == {"traces", "dfof"}
+
+
+def test_assign_refuses_the_name_of_another_group(session, recording):
+    traces = session.movie.isel(channel=1).cs.extract(recording[1].labels)
+    with pytest.raises(ArgumentError, match="'movie' is the name of a group"):
+        session.assign(movie=traces)
+    with pytest.raises(ArgumentError, match="'traces' is the name of a group"):
+        session.assign(traces=session.movie)
+
+
+@pytest.mark.parametrize("size", [0.5, 1.0, 2.0])
+def test_sel_in_space_keeps_whole_rois_of_the_neurons_left(tmp_path, size):
+    truth = write_recording(
+        tmp_path / "r", frames=5, shape=(32, 32), neurons=5, burst_rate=0, microns_per_pixel=size
+    )
+    whole = cs.ImagingSession.open(tmp_path / "r").cs.extract(truth.labels)
+    inside = np.unique(truth.labels[:16])[1:]
+    inside = [k for k in inside if not (truth.labels[16:] == k).any()]
+    assert 0 < len(inside) < 5
+    part = whole.sel(y=slice(0, 15.5 * size), x=slice(0, 40 * size))
+    assert part.movie.sizes["y"] == 16
+    kept = part.sel(neuron=inside)
+    again = kept.cs.extract(kept.rois).traces
+    np.testing.assert_array_equal(again.values, whole.traces.sel(neuron=inside).values)
+    rois_alone = cs.ImagingSession.open(tmp_path / "r").assign(rois=whole.rois)
+    left = rois_alone.sel(y=slice(0, 15.5 * size)).rois
+    assert sorted(set(left.neuron.values)) == sorted(inside)
+
+
+def test_filters_of_a_movies_dfof_leave_the_movie_alone(session):
+    one = session.sel(channel="Ch2").cs.dfof(method="mean", on="movie", floor=0)
+    filtered = one.cs.gaussian_filter(sigma={"y": 1})
+    assert filtered.movie.attrs["units"] == "count"
+    assert filtered.tree["movie/dfof"].attrs["history"].count("gaussian_filter") == 1
+
+
+def test_dfof_of_dfof_is_refused(session, recording):
+    once = session.sel(channel="Ch2").cs.extract(recording[1].labels).cs.dfof(method="mean")
+    with pytest.raises(ArgumentError, match="ΔF/F already"):
+        once.cs.dfof(method="mean")

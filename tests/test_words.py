@@ -219,3 +219,49 @@ def test_movies_along_time_need_memory_or_row_bands():
         pytest.raises(cs.errors.ChunkError, match=r"chunks='time'.*to_zarr"),
     ):
         lazy.cs.detrend(order=2)
+
+
+def test_samples_that_are_no_neighbours_are_not_filtered_together():
+    movie = cs.from_numpy(
+        np.random.default_rng(0).poisson(9, (40, 4, 4)).astype("u2"), frame_rate=10
+    )
+    gap = movie.isel(frames=np.r_[0:10, 30:40])
+    back = xr.concat([movie[:20], movie[:20]], "frames")
+    for odd in (gap, back):
+        with pytest.raises(TimeAxisError, match=r"works on neighbouring samples.*'epoch'"):
+            odd.cs.gaussian_filter(sigma=1)
+        with pytest.raises(TimeAxisError, match="neighbouring"):
+            odd.cs.detrend()
+        odd.cs.gaussian_filter(sigma={"y": 1})
+        parts = odd.assign_coords(epoch=("frames", np.repeat([1, 2], odd.sizes["frames"] // 2)))
+        parts.cs.gaussian_filter(sigma=1)
+
+
+def test_damaged_frames_of_a_reference_enter_no_baseline():
+    valid = np.ones(50, bool)
+    valid[10:15] = False
+    data = np.full((50, 3, 3), 100.0)
+    data[~valid] = 0
+    movie = cs.from_numpy(data, frame_rate=10).assign_coords(valid=("frames", valid))
+    for lazy in (movie, movie.chunk(frames=50)):
+        out = lazy.cs.dfof(method="mean", reference=lazy, floor=0)
+        np.testing.assert_array_equal(out.values[valid], 0)
+        assert np.isnan(out.values[~valid]).all()
+    late = movie.assign_coords(time=movie.time + 1)
+    with pytest.raises(ArgumentError, match="other times"):
+        movie.cs.dfof(method="mean", reference=late)
+
+
+def test_a_damaged_frame_does_not_swell_the_graph():
+    import pickle
+
+    movie = cs.from_numpy(da.zeros((200, 64, 64), chunks=(200, 16, 64)), frame_rate=10)
+    masked = movie.assign_coords(valid=("frames", np.arange(200) != 3))
+    out = masked.cs.baseline(method="mean")
+    assert len(pickle.dumps(dict(out.data.dask))) < 100_000
+    assert np.isfinite(out.values[5]).all()
+
+
+def test_wide_integers_keep_their_digits():
+    traces = cs.from_numpy(np.full((1, 9), 2**25 + 1, "i4"), frame_rate=3)
+    assert traces.cs.baseline(method="mean").values[0, 0] == 2**25 + 1

@@ -31,9 +31,9 @@ def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.Da
         raise ArgumentError(
             f"{path}: open takes the options {('chunks', *accepted)} here, got {unknown}."
         )
-    tree = opener(path, **options)
     if opener is store.open_store:
-        return tree
+        return store.open_store(path, chunks=chunks)
+    tree = opener(path, **options)
     movie = chunk_movie(tree[model.MOVIE].to_dataset(), chunks)
     movie.attrs = movie.attrs | {model.LATEST_ATTR: model.MOVIE}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs), model.MOVIE: movie})

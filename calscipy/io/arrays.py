@@ -60,7 +60,8 @@ def from_numpy(
     >>> movie.dims, movie.time.values.tolist()
     (('frames', 'y', 'x'), [0.0, 0.5, 1.0, 1.5])
     """
-    if not (np.isfinite(frame_rate) and frame_rate > 0):
+    array = array if hasattr(array, "dtype") else np.asarray(array)
+    if not (isinstance(frame_rate, int | float | np.number) and 0 < frame_rate < np.inf):
         raise ArgumentError(f"from_numpy needs frame_rate > 0 in Hz, got {frame_rate!r}")
     if dims is None:
         dims = (model.NEURON, model.TIME) if array.ndim == 2 else _MOVIE_DIMS.get(array.ndim)

@@ -26,7 +26,9 @@ _ALLOWED = {
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED and module != "numpy.dtypes":
+        # A dotted name would be resolved attribute by attribute, to anything at all.
+        is_dtype = module == "numpy.dtypes" and name.isidentifier() and name.endswith("DType")
+        if (module, name) not in _ALLOWED and not is_dtype:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not array data")
         return super().find_class(module, name)
 
@@ -112,6 +114,11 @@ def rois_from_suite2p(
     y, x, weight = (np.concatenate([part[i] for _, part in kept]) for i in range(3))
     planes = [plane if plane is not None else entry.get("iplane") for entry in stat]
     known = all(p is not None for p in planes)
+    if not known and any(p is not None for p in planes):
+        raise RoiError(
+            f"{file}: some ROIs have an iplane and some have none. Give the plane of all with "
+            "plane=, or write the file again with suite2p."
+        )
     return model.rois_long_form(
         neuron, y, x, weight, plane=np.asarray(planes, np.int64)[neuron] if known else None
     )
@@ -129,7 +136,14 @@ def _pixels(
     y, x, weight = (np.asarray(entry[key]).ravel() for key in wanted)
     if not y.size == x.size == weight.size:
         raise RoiError(f"{file}: ROI {at} has {y.size} ypix, {x.size} xpix and {weight.size} lam.")
+    if y.dtype.kind not in "iu" or x.dtype.kind not in "iu" or not np.isfinite(weight).all():
+        raise RoiError(
+            f"{file}: ROI {at} has {y.dtype} ypix and {x.dtype} xpix, whole numbers and finite "
+            "lam were expected. Write the file again with suite2p."
+        )
     keep = np.ones(y.size, dtype=bool)
     if not overlap and "overlap" in entry:
         keep = ~np.asarray(entry["overlap"], dtype=bool).ravel()
+        if keep.size != y.size:
+            raise RoiError(f"{file}: ROI {at} has {y.size} ypix and {keep.size} overlap.")
     return y[keep], x[keep], weight[keep]

@@ -32,6 +32,8 @@ def along_time(
         raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
     dim = model.time_dim(data, verb)
     movie = dim == model.FRAMES
+    if data.dtype.kind != "f":
+        data = data.copy(data=data.data.astype(float_dtype(data)))
     ordered = data.transpose(..., dim)
     parts = model.epochs(data) if split_epochs else [slice(0, data.sizes[dim])]
     result = blocks.along_time(
@@ -64,8 +66,9 @@ def _valid(movie: xr.DataArray, dims: tuple[Any, ...]) -> np.ndarray | None:
 
 
 def float_dtype(data: xr.DataArray) -> np.dtype:
-    """Return float64 for float64 and for integers wider than 16 bits hold, else float32."""
-    return np.dtype("f8") if data.dtype == np.float64 else np.dtype("f4")
+    """Return float64 where float32 would lose digits: float64, integers of over 16 bits."""
+    wide = data.dtype.itemsize > (4 if data.dtype.kind == "f" else 2)
+    return np.dtype("f8") if wide else np.dtype("f4")
 
 
 def samples(window: float | None, rate: float, verb: str) -> int:

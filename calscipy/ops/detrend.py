@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from calscipy import model
@@ -42,10 +43,11 @@ def detrend(data: xr.DataArray, *, order: int = 4, keep_level: bool = True) -> x
     >>> detrend(traces, order=1).values.round(6).tolist()[0][:3]
     [5.5, 5.5, 5.5]
     """
-    if not isinstance(order, int) or isinstance(order, bool) or order < 0:
+    if not isinstance(order, int | np.integer) or isinstance(order, bool) or order < 0:
         raise ArgumentError(f"detrend needs a whole order from 0 on, got {order!r}")
+    model.require_gapless(data, "detrend")
     result = along_time(
-        data, detrend_polynomial, verb="detrend", order=order, keep_level=bool(keep_level)
+        data, detrend_polynomial, verb="detrend", order=int(order), keep_level=bool(keep_level)
     )
     name = data.attrs.get("long_name", "fluorescence")
     result = described(result, units=data.attrs.get("units", "1"), long_name=f"{name}, detrended")

@@ -13,7 +13,7 @@ from calscipy.errors import ArgumentError, BaselineWarning, first_few, warn
 from calscipy.history import described, recorded
 from calscipy.kernels.dfof import fold_change
 from calscipy.kernels.noise import noise_sigma
-from calscipy.ops._time import along_time, chosen
+from calscipy.ops._time import along_time, chosen, float_dtype
 from calscipy.ops.baseline import BASELINE_ARGUMENTS, BaselineMethod, baseline_kernel
 
 BelowFloor = Literal["nan", "floor"]
@@ -70,8 +70,9 @@ def dfof(
     """
     if data.attrs.get(model.LEVEL_ATTR) == "removed":
         raise ArgumentError(
-            "dfof needs traces with their level, but it was removed by "
-            "detrend(keep_level=False). Use detrend(keep_level=True), its default."
+            "dfof needs traces with their level, but it was removed: they are ΔF/F already, or "
+            "come from detrend(keep_level=False). Take the traces before that step; if you put "
+            f"the level back yourself, drop the attribute {model.LEVEL_ATTR!r}."
         )
     if below_floor not in get_args(BelowFloor):
         raise ArgumentError(f"below_floor must be 'nan' or 'floor', got {below_floor!r}")
@@ -83,7 +84,7 @@ def dfof(
     others: tuple[xr.DataArray, ...] = ()
     if reference is not None:
         data, reference = xr.align(data, reference, join="exact", copy=False)
-        others = (reference.astype(np.float32),)
+        others = (_usable(data, reference),)
     result = along_time(
         data,
         _dfof_rows,
@@ -98,7 +99,24 @@ def dfof(
         floor=float(floor),
         clip=below_floor == "floor",
     )
-    return described(result.rename("dfof"), units="1", long_name="ΔF/F₀", **arguments)
+    result = described(result.rename("dfof"), units="1", long_name="ΔF/F₀", **arguments)
+    return result.assign_attrs({model.LEVEL_ATTR: "removed"})
+
+
+def _usable(data: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
+    """Return the reference as floats, NaN in its damaged frames, at the times of the data."""
+    if model.TIME in data.coords and model.TIME in reference.coords:
+        ours, theirs = (model.seconds(array, "dfof") for array in (data, reference))
+        if not np.array_equal(ours, theirs):
+            raise ArgumentError(
+                "dfof: the reference has other times than the data. Select the same times in both."
+            )
+    reference = reference.astype(float_dtype(reference))
+    valid = model.valid_frames(reference)
+    if valid is None:
+        return reference
+    leading = [dim for dim in reference.dims if dim not in (model.Y, model.X)]
+    return reference.where(xr.DataArray(valid, dims=leading))
 
 
 def _labels(data: xr.DataArray) -> np.ndarray | None:

@@ -49,6 +49,7 @@ def extract(data: xr.DataArray, rois: xr.DataArray | np.ndarray) -> xr.DataArray
     """
     model.require_dims(data, (model.FRAMES, model.Y, model.X), "extract")
     times = model.seconds(data, "extract")
+    _require_plane_names(data, rois)
     rois = require_rois(rois, "extract")
     neurons, row, y, x, plane = _pixels(data, rois)
     movie = data.transpose(model.FRAMES, ..., model.PLANE, model.Y, model.X, missing_dims="ignore")
@@ -66,6 +67,18 @@ def extract(data: xr.DataArray, rois: xr.DataArray | np.ndarray) -> xr.DataArray
         coords[model.PLANE] = (model.NEURON, data[model.PLANE].values[planes])
     result = xr.DataArray(traces, coords, (model.NEURON, *dims, model.TIME), name=model.TRACES)
     return described(result, units=data.attrs.get("units", "1"), long_name="fluorescence of ROIs")
+
+
+def _require_plane_names(data: xr.DataArray, rois: Any) -> None:
+    """Refuse an unlabelled stack of labels for a selection of planes."""
+    if not isinstance(rois, np.ndarray) or rois.ndim != 3 or model.PLANE not in data.coords:
+        return
+    planes = np.atleast_1d(data[model.PLANE].values)
+    if not np.array_equal(planes, np.arange(len(rois))):
+        raise RoiError(
+            f"extract: labels of {len(rois)} planes, counted from 0, do not fit a movie of the "
+            f"planes {first_few(list(planes))}. Give a DataArray with a 'plane' coordinate."
+        )
 
 
 def _pixels(data: xr.DataArray, rois: xr.DataArray) -> tuple[np.ndarray, ...]:

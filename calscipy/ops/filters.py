@@ -196,6 +196,8 @@ def _filter(
         raise ArgumentError(
             f"{verb} needs integers or floats of up to 64 bits, got an array of {data.dtype}"
         )
+    if any(step.halo[0]):
+        model.require_gapless(data, verb)
     ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
     filtered = blocks.filtered(ordered.data, step, runs=_runs(ordered), device=device)
     result = ordered.copy(data=filtered).transpose(*data.dims)

@@ -32,7 +32,7 @@ def project(data: xr.DataArray, *, reduce: Reduce = "mean") -> xr.DataArray:
     -------
     DataArray
         Image ``([channel] [plane] y, x)`` in the units of the movie: float64 for mean, std,
-        median and sums of floats, int64 for sums of integers, the same dtype otherwise.
+        median and sums of floats, 64-bit integers for sums of integers, the same dtype otherwise.
 
     Raises
     ------
@@ -107,6 +107,6 @@ def _reduce(array: Any, reduce: str) -> Any:
             array = array.rechunk({0: -1, array.ndim - 2: "auto"})
         return xp.median(array, axis=0).astype(np.float64)
     if reduce == "sum":
-        exact = np.float64 if array.dtype.kind == "f" else np.int64
+        exact = {"f": np.float64, "u": np.uint64}.get(array.dtype.kind, np.int64)
         return array.sum(axis=0, dtype=exact)
     return getattr(array, reduce)(axis=0, dtype=np.float64)

@@ -36,9 +36,18 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     >>> rois.neuron.values.tolist(), rois.y.values.tolist(), rois.x.values.tolist()
     ([1, 2, 2], [0, 1, 1], [1, 0, 1])
     """
-    corner, planes = [0, 0], None
+    corner, planes, placed = [0, 0], None, False
     if isinstance(labels, xr.DataArray) and {model.Y, model.X} <= set(labels.dims):
         labels = labels.transpose(..., model.Y, model.X)
+        if labels.ndim == 3 and labels.dims[0] != model.PLANE:
+            raise RoiError(
+                f"rois_from_labels needs labels (y, x) or (plane, y, x), got {labels.dims}. "
+                f"Select one, for instance labels.isel({labels.dims[0]}=0)."
+            )
+        placed = all(
+            dim in labels.coords and model.PIXEL_SIZE_ATTR in labels[dim].attrs
+            for dim in (model.Y, model.X)
+        )
         corner = [first_pixel(labels, dim, "rois_from_labels") for dim in (model.Y, model.X)]
         if model.PLANE in labels.indexes:
             planes = labels[model.PLANE].values
@@ -64,7 +73,8 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
         where[-2] + corner[0],
         where[-1] + corner[1],
         np.ones(order.size, np.float32),
-        image_shape=[start + size for start, size in zip(corner, values.shape[-2:], strict=True)],
+        # A placed image may be a crop: its shape says nothing about the recording's.
+        image_shape=None if placed else values.shape[-2:],
         plane=plane,
     )
 
@@ -77,8 +87,16 @@ def first_pixel(data: xr.DataArray, dim: str, verb: str) -> int:
     RoiError
         If the coordinate does not count recorded pixels.
     """
-    if dim not in data.coords or model.PIXEL_SIZE_ATTR not in data[dim].attrs:
+    if dim not in data.coords:
         return 0
+    if model.PIXEL_SIZE_ATTR not in data[dim].attrs:
+        if np.array_equal(data[dim].values, np.arange(data.sizes[dim])):
+            return 0
+        raise RoiError(
+            f"{verb}: the coordinate {dim!r} does not say how large a recorded pixel is, so the "
+            "place of a cropped image is not known. Set it: "
+            f"data[{dim!r}].attrs['{model.PIXEL_SIZE_ATTR}'] = size."
+        )
     pixel = data[dim].attrs[model.PIXEL_SIZE_ATTR]
     places = np.asarray(data[dim].values) / pixel
     origin = round(float(places[0])) if places.size else 0

@@ -261,3 +261,24 @@ def test_works_without_posix_calls(session, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     saved = session.save(tmp_path / "s.zarr", progress=False)
     xr.testing.assert_identical(saved.traces.compute(), session.traces.compute())
+
+
+def test_chunks_of_a_stored_movie(saved, tmp_path):
+    path = tmp_path / "s.zarr"
+    for chunks, expected in (({"frames": 50}, (50, 50, 50)), ("time", (150,))):
+        movie = cs.ImagingSession.open(path, chunks=chunks).movie
+        assert movie.chunks[0] == expected
+        np.testing.assert_array_equal(movie.values, saved.movie.values)
+    assert cs.ImagingSession.open(path, chunks=None).movie.chunks is None
+    with pytest.raises(ArgumentError, match="chunks must be"):
+        cs.ImagingSession.open(path, chunks="nonsense")
+
+
+def test_zarr_2_arrays_in_a_store_are_refused(saved, tmp_path):
+    path = tmp_path / "s.zarr"
+    old = zarr.create_array(tmp_path / "old", shape=(2,), dtype="i4", zarr_format=2)
+    content = json.loads((path / "zarr.json").read_text())
+    content["consolidated_metadata"]["metadata"]["extra"] = old.metadata.to_dict()
+    (path / "zarr.json").write_text(json.dumps(content, default=str))
+    with pytest.raises(StoreError, match="extra are zarr 2 arrays"):
+        cs.ImagingSession.open(path)

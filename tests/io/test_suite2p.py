@@ -94,3 +94,36 @@ def test_damaged_and_foreign_files_are_explained(tmp_path):
         )
     with pytest.raises(RoiError, match="claims"):
         cs.rois_from_suite2p(path)
+
+
+def test_dotted_names_do_not_lead_out_of_the_allowed_modules(tmp_path):
+    """Protocol 4 resolves dotted names attribute by attribute, to builtins for instance."""
+
+    def text(value):
+        return b"\x8c" + bytes([len(value)]) + value.encode()
+
+    name = "_add_dtype_helper.__builtins__.get"
+    find = text("numpy.dtypes") + text(name) + b"\x93" + text("exec") + b"\x85R"
+    call = text(f"open({str(tmp_path / 'ran')!r}, 'w')") + b"\x85R"
+    path = tmp_path / "stat.npy"
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "|O", "fortran_order": False, "shape": (1,)}
+        )
+        stream.write(b"\x80\x04" + find + call + b".")
+    with pytest.raises(RoiError, match="not array data"):
+        cs.rois_from_suite2p(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([roi([1.5], [1], [1])], "whole numbers"),
+        ([roi([1, 2], [1, 2], [1, 1], overlap=[True])], "2 ypix and 1 overlap"),
+        ([roi([1], [1], [1], iplane=0), roi([1], [1], [1])], "some have none"),
+    ],
+)
+def test_rois_that_contradict_themselves_are_refused(tmp_path, entries, message):
+    with pytest.raises(RoiError, match=message):
+        cs.rois_from_suite2p(write(tmp_path / "stat.npy", entries), overlap=False)

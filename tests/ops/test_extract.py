@@ -328,7 +328,7 @@ def outside(**changes):
         (
             movie(("frames", "plane", "y", "x")).isel(plane=[0, 2]),
             one_plane_each(),
-            "planes 0, 1, 2, the movie has the planes 0, 2",
+            "3 planes, counted from 0, do not fit a movie of the planes 0, 2",
         ),
     ],
 )
@@ -348,3 +348,48 @@ def test_other_errors():
         cs.extract(movie().drop_vars("time"), labels())
     with pytest.raises(DimensionError, match="extract needs the dimensions"):
         cs.extract(cs.from_numpy(np.ones((2, 3)), frame_rate=1), labels())
+
+
+def test_a_crop_without_pixel_size_is_refused_instead_of_misplaced():
+    movie = cs.from_numpy(
+        np.random.default_rng(0).poisson(50, (4, 20, 20)).astype("u2"),
+        frame_rate=5,
+        microns_per_pixel=2,
+    )
+    labels = np.zeros((20, 20), int)
+    labels[12:14, 12:15] = 1
+    rois = cs.rois_from_labels(labels)
+    crop = movie.isel(y=slice(10, 18), x=slice(11, 18))
+    np.testing.assert_array_equal(crop.cs.extract(rois), movie.cs.extract(rois))
+    for lost in (crop.assign_coords(y=crop.y.values), crop.drop_attrs()):
+        with pytest.raises(RoiError, match="how large a recorded pixel is"):
+            lost.cs.extract(rois)
+    plain = movie.assign_coords(y=np.arange(20), x=np.arange(20))
+    np.testing.assert_array_equal(plain.cs.extract(rois), movie.cs.extract(rois))
+
+
+def test_labels_of_a_crop_fit_the_whole_movie():
+    movie = cs.from_numpy(
+        np.random.default_rng(0).poisson(50, (4, 20, 20)).astype("u2"), frame_rate=5
+    )
+    image = movie.isel(y=slice(4, 12), x=slice(5, 15)).cs.project()
+    labels = image.copy(data=np.zeros(image.shape, int))
+    labels[2:4, 3:5] = 1
+    found = movie.cs.extract(cs.rois_from_labels(labels)).values
+    np.testing.assert_allclose(found[0], movie.values[:, 6:8, 8:10].mean((1, 2)), rtol=1e-6)
+
+
+def test_unlabelled_planes_are_refused_for_a_selection_of_planes():
+    data = np.random.default_rng(0).poisson(50, (4, 3, 8, 8)).astype("u2")
+    movie = cs.from_numpy(data, frame_rate=5, dims=("frames", "plane", "y", "x"))
+    labels = np.zeros((2, 8, 8), int)
+    labels[1, 2:4, 2:4] = 1
+    part = movie.isel(plane=slice(1, 3))
+    with pytest.raises(RoiError, match="counted from 0, do not fit"):
+        part.cs.extract(labels)
+    named = xr.DataArray(labels, dims=("plane", "y", "x"), coords={"plane": [1, 2]})
+    np.testing.assert_allclose(
+        part.cs.extract(named).values[0], data[:, 2, 2:4, 2:4].mean((1, 2)), rtol=1e-6
+    )
+    with pytest.raises(RoiError, match=r"\(plane, y, x\), got"):
+        cs.rois_from_labels(named.rename(plane="channel"))
