@@ -399,6 +399,7 @@ def along_time(
     lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
     lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
     if valid is not None:
+        valid = np.reshape(valid, (1,) * (data.ndim - valid.ndim) + valid.shape)
         small = tuple(c if n > 1 else 1 for c, n in zip(chunks, valid.shape, strict=True))
         lazy.append(da.broadcast_to(da.from_array(valid, small), data.shape, chunks=chunks))
         work = _Rows(kernel, work.parts, work.dtype, arguments, labels, masked=True)

@@ -107,6 +107,7 @@ def _reduce(array: Any, reduce: str) -> Any:
             array = array.rechunk({0: -1, array.ndim - 2: "auto"})
         return xp.median(array, axis=0).astype(np.float64)
     if reduce == "sum":
-        exact = {"f": np.float64, "u": np.uint64}.get(array.dtype.kind, np.int64)
+        whole = np.uint64 if array.dtype == np.uint64 else np.int64
+        exact = np.float64 if array.dtype.kind == "f" else whole
         return array.sum(axis=0, dtype=exact)
     return getattr(array, reduce)(axis=0, dtype=np.float64)
