@@ -42,26 +42,32 @@ class Methods:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        owners = [word for word, owner in KINDS.items() if hasattr(owner, name)]
-        dims = tuple(self._data.dims)
+        owners = [NAMES[kind] for kind, owner in KINDS.items() if hasattr(owner, name)]
         if owners:
             raise AttributeError(
                 f".cs.{name} works on {' and '.join(owners)}; this array with the dimensions "
-                f"{dims} is {_article(model.kind(self._data))}."
+                f"{tuple(self._data.dims)} is {NAMES.get(model.kind(self._data), NAMES[None])}."
             )
-        raise AttributeError(f".cs has no {name!r}; it offers {', '.join(dir(self))} here.")
+        offers = ", ".join(dir(self)) or "nothing"
+        raise AttributeError(f".cs has no {name!r}; it offers {offers} here.")
 
     def __dir__(self) -> list[str]:
         return sorted(name for name in object.__dir__(self) if not name.startswith("_"))
 
     def __repr__(self) -> str:
-        kind = _article(model.kind(self._data))
+        kind = NAMES.get(model.kind(self._data), NAMES[None])
         return f"<calscipy methods of {kind}: {', '.join(dir(self))}>"
+
+
+class StorableMethods(Methods):
+    """What works on every array that a session holds."""
+
+    __slots__ = ()
 
     to_zarr = as_method(store.to_zarr)
 
 
-class TemporalMethods(Methods):
+class TemporalMethods(StorableMethods):
     """What works on movies and traces alike."""
 
     __slots__ = ()
@@ -97,34 +103,26 @@ class TracesMethods(TemporalMethods):
     events = as_method(ops.events)
 
 
-class EventsMethods(Methods):
+class EventsMethods(StorableMethods):
     """Methods of boolean event rasters ``(neuron, time)``."""
 
     __slots__ = ()
 
 
-KINDS: dict[str, type[Methods]] = {
-    "movies": MovieMethods,
-    "images": ImageMethods,
-    "traces": TracesMethods,
-    "events": EventsMethods,
-}
-_CLASSES: dict[str | None, type[Methods]] = {
+KINDS: dict[str | None, type[Methods]] = {
     "movie": MovieMethods,
     "image": ImageMethods,
     "traces": TracesMethods,
     "events": EventsMethods,
 }
-
-
-def _article(kind: str | None) -> str:
-    return {
-        "movie": "a movie",
-        "image": "an image",
-        "traces": "an array of traces",
-        "events": "an array of events",
-        "rois": "an array of ROIs",
-    }.get(kind or "", "of no kind that calscipy knows")
+NAMES: dict[str | None, str] = {
+    "movie": "a movie",
+    "image": "an image",
+    "traces": "an array of traces",
+    "events": "an array of events",
+    "rois": "an array of ROIs",
+    None: "of no kind that calscipy knows",
+}
 
 
 class _Accessor:
@@ -133,7 +131,7 @@ class _Accessor:
     def __get__(self, data: xr.DataArray | None, owner: type | None = None) -> Any:
         if data is None:
             return Methods
-        return _CLASSES.get(model.kind(data), Methods)(data)
+        return KINDS.get(model.kind(data), Methods)(data)
 
 
 def register() -> None:

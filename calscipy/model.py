@@ -12,7 +12,7 @@ import xarray as xr
 from calscipy.errors import DimensionError, TimeAxisError
 
 FRAMES, TIME, CHANNEL, PLANE, Y, X = "frames", "time", "channel", "plane", "y", "x"
-NEURON, PIXEL, TRIAL, SIGNAL = "neuron", "pixel", "trial", "signal"
+NEURON, PIXEL, TRIAL = "neuron", "pixel", "trial"
 MOVIE_DIMS = (FRAMES, CHANNEL, PLANE, Y, X)
 
 CYCLE, EPOCH, VALID, PLANE_TIME, Z = "cycle", "epoch", "valid", "plane_time", "z"

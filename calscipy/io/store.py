@@ -99,9 +99,13 @@ def to_zarr(
     >>> to_zarr(movie, "movie.zarr", progress=False).name
     'movie.zarr'
     """
-    group = {"movie": model.MOVIE, "events": model.EVENTS, "rois": model.ROIS}.get(
-        model.kind(data) or "", model.TRACES
-    )
+    groups = {"movie": model.MOVIE, "events": model.EVENTS, "traces": model.TRACES}
+    group = groups.get(str(model.kind(data)))
+    if group is None:
+        raise ArgumentError(
+            f"to_zarr saves movies, traces and events, not an array with the dimensions "
+            f"{tuple(data.dims)}. Put it into a session, or use xarray's own to_zarr."
+        )
     name = group if group != model.TRACES else str(data.name or model.TRACES)
     dataset = data.rename(name).to_dataset()
     dataset.attrs = {model.LATEST_ATTR: name}

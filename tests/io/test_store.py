@@ -282,3 +282,12 @@ def test_zarr_2_arrays_in_a_store_are_refused(saved, tmp_path):
     (path / "zarr.json").write_text(json.dumps(content, default=str))
     with pytest.raises(StoreError, match="extra are zarr 2 arrays"):
         cs.ImagingSession.open(path)
+
+
+def test_to_zarr_refuses_what_no_session_holds(tmp_path):
+    image = cs.from_numpy(np.zeros((2, 4, 4), "u2"), frame_rate=30).cs.project()
+    with pytest.raises(AttributeError, match="to_zarr works on a movie"):
+        image.cs.to_zarr(tmp_path / "i.zarr")
+    with pytest.raises(ArgumentError, match="saves movies, traces and events"):
+        cs.to_zarr(image, tmp_path / "i.zarr")
+    assert leftovers(tmp_path) == []
