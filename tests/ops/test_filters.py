@@ -333,11 +333,11 @@ ENDS_FUSION = {
     "frames": lambda data: data.isel(frames=slice(2, 9)),
     "crop": lambda data: data.isel(y=slice(1, None), x=slice(3, 8)),
     "step": lambda data: data.isel(frames=slice(None, None, 2)),
-    "list": lambda data: data.isel(frames=[5, 1, 3]),
+    "list": lambda data: data.isel(frames=[5, 1, 3]).drop_vars("time"),
     "arithmetic": lambda data: data * 2,
     "rechunk": lambda data: data.chunk(frames=4, y=-1),
     "transpose": lambda data: data.transpose("x", "frames", "y"),
-    "concat": lambda data: xr.concat([data, data], "frames"),
+    "concat": lambda data: xr.concat([data, data], "frames").drop_vars("time"),
     "epochs": lambda data: data.assign_coords(epoch=("frames", np.arange(11) // 5)),
     "damage": lambda data: data.assign_coords(valid=("frames", np.arange(11) != 5)),
 }
