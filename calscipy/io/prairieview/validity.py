@@ -63,12 +63,8 @@ def find_valid(
 
 def _listing(folder: Path) -> dict[bytes, int]:
     """Sizes of the files of a folder by name; one pass, opening nothing."""
-    with os.scandir(folder) as entries:
-        return {
-            entry.name.encode(errors="surrogateescape"): entry.stat().st_size
-            for entry in entries
-            if entry.is_file()
-        }
+    with os.scandir(os.fsencode(folder)) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
 def _file_faults(
