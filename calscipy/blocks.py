@@ -89,7 +89,7 @@ def filtered(
         )
     source: da.Array = data
     steps: tuple[Step, ...] = (step,)
-    layer = _layer(data)
+    layer = data.dask.layers.get(data.name)
     if isinstance(layer, FilterLayer) and layer.source is not None:
         same_runs = (layer.runs is None and runs is None) or (
             layer.runs is not None and runs is not None and np.array_equal(layer.runs, runs)
@@ -124,10 +124,6 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, _reaches(sizes, *step.halo[0])))
     return out
-
-
-def _layer(data: da.Array) -> Any:
-    return data.dask.layers.get(data.name)
 
 
 def _fused(

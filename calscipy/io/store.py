@@ -204,7 +204,9 @@ def _select(tree: xr.DataTree, groups: Sequence[str] | None) -> dict[str, xr.Dat
         )
     names = present if groups is None else [name for name in present if name in groups]
     if not names:
-        raise ArgumentError("save: the session has no group to save.")
+        raise ArgumentError(
+            "save: the session has no group to save. Open a recording or assign arrays first."
+        )
     return {name: tree[name].to_dataset() for name in names}
 
 

@@ -89,7 +89,7 @@ def _file_faults(
         suspect = trust_sizes and sizes[name] < least
         if not suspect and check == "sizes":
             continue
-        path = folder / name.decode(errors="surrogateescape")
+        path = folder / os.fsdecode(name)
         if last == 0 and is_plain(path, layout) and sizes[name] >= least:
             continue
         found = complete_pages(path, [int(pages[at]) for at in positions], shape)
