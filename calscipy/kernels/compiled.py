@@ -1,0 +1,59 @@
+"""Loops compiled with numba when they are first called, never at import."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_importing = threading.Lock()
+
+
+class Compiled:
+    """A function that numba compiles at its first call, for the types that it is called with.
+
+    Compiled code releases the GIL, runs in the one thread that calls it and is cached on disk
+    where that is possible. ``parallel=True`` is not offered: dask calls kernels from several
+    threads at once, which aborts the process under numba's own thread pool and hangs forked
+    children under OpenMP.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, fastmath: bool | set[str] = False) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._fastmath = fastmath
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """What numba makes of the function."""
+        with _importing:
+            import numba
+
+            options = {"nogil": True, "fastmath": self._fastmath, "error_model": "numpy"}
+            try:
+                return numba.njit(cache=True, **options)(self._function)
+            except RuntimeError:  # no folder that the cache could be written to
+                return numba.njit(**options)(self._function)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """Let compiled functions call each other."""
+        return self.dispatcher._numba_type_
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the compiled loop."""
+        return self.dispatcher(*args)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # type: ignore[attr-defined, no-any-return]
+
+
+def compiled(function: Callable[..., Any]) -> Compiled:
+    """Compile a plain loop with numba, exactly as it is written."""
+    return Compiled(function)
+
+
+def compiled_fast(*flags: str) -> Callable[[Callable[..., Any]], Compiled]:
+    """Compile a loop with LLVM's named fast-math flags, such as ``"contract"`` or ``"reassoc"``."""
+    return functools.partial(Compiled, fastmath=set(flags))
