@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import calscipy as cs
-from calscipy import blocks
+from calscipy.blocks import filters
+from calscipy.blocks.device import is_cupy
 from calscipy.errors import ArgumentError, DeviceError, DeviceWarning
 
 from .gpu_stand_in import OutOfMemoryError, install
@@ -24,7 +25,7 @@ every_dtype = pytest.mark.parametrize("dtype", ["uint16", "int32", "float32", "f
 
 @pytest.fixture
 def device(monkeypatch):
-    monkeypatch.setattr(blocks, "_GPU_SLOTS", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(filters, "_GPU_SLOTS", threading.BoundedSemaphore(2))
     return install(monkeypatch)
 
 
@@ -75,7 +76,7 @@ def test_the_stand_in_refuses_what_cupy_refuses(device):
         with pytest.raises(TypeError):
             mix()
     assert not isinstance(array, np.ndarray)
-    assert blocks._is_cupy(array)
+    assert is_cupy(array)
     np.testing.assert_array_equal((array[2:] * 2).get(), host[2:] * 2)
     assert (device.uploads, device.downloads) == (1, 1)
 
@@ -134,7 +135,7 @@ def test_the_lazy_result_claims_and_makes_numpy_arrays(device):
 
 @pytest.mark.parametrize("slots", [2, 4])
 def test_blocks_in_flight(device, slots, monkeypatch):
-    monkeypatch.setattr(blocks, "_GPU_SLOTS", threading.BoundedSemaphore(slots))
+    monkeypatch.setattr(filters, "_GPU_SLOTS", threading.BoundedSemaphore(slots))
     device.delay = 0.02
     result = chain(lazy(movie(shape=(24, 8, 9)), 2, 8, 9), [GAUSSIAN], device="gpu")
     result.compute(scheduler="threads", num_workers=6)
@@ -142,7 +143,7 @@ def test_blocks_in_flight(device, slots, monkeypatch):
 
 
 def test_at_most_two_blocks_are_in_flight_by_default():
-    assert blocks._GPU_SLOTS._initial_value == 2
+    assert filters._GPU_SLOTS._initial_value == 2
 
 
 def test_different_devices_are_not_fused(device):

@@ -30,7 +30,11 @@ class Compiled:
         with _importing:
             import numba
 
-            options = {"nogil": True, "fastmath": self._fastmath, "error_model": "numpy"}
+            options: dict[str, Any] = {
+                "nogil": True,
+                "fastmath": self._fastmath,
+                "error_model": "numpy",
+            }
             try:
                 return numba.njit(cache=True, **options)(self._function)
             except RuntimeError:  # no folder that the cache could be written to

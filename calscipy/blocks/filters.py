@@ -1,7 +1,6 @@
-"""Kernels on arrays of any kind: whole or in dask chunks, on the CPU or on a GPU.
+"""Filters in blocks: halos, fusion of consecutive filters, runs of frames.
 
-The one home of halos, of filter fusion and of CuPy. Arrays come in the order
-``(frames, ..., y, x)`` for filters and with time last for kernels that need the whole time axis.
+Arrays come in the order ``(frames, ..., y, x)``.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import scipy.ndimage
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.system import CPU_COUNT
 
-from calscipy.errors import ArgumentError, ChunkError, DeviceError, DeviceWarning, warn
-from calscipy.options import Device, get_option
+from calscipy.blocks.device import is_cupy, namespace, ndimage_of, resolve_device
+from calscipy.errors import ArgumentError, DeviceError, DeviceWarning, warn
+from calscipy.options import Device
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
 INVALID = -1
@@ -78,7 +77,7 @@ def filtered(
     device : {"cpu", "gpu", "auto"}, optional
         Where to run; the option ``device`` by default.
     """
-    place = _resolve_device(device)
+    place = resolve_device(device)
     if not isinstance(data, da.Array):
         return _eager(data, step, runs, place)
     if not isinstance(data.dask, HighLevelGraph):
@@ -102,7 +101,7 @@ def filtered(
 def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
     """Filter an array in memory, on the CPU in one piece of its frames for each thread."""
     frames = data.shape[0]
-    workers = CPU_COUNT if device == "cpu" and not _is_cupy(data) else 1
+    workers = CPU_COUNT if device == "cpu" and not is_cupy(data) else 1
     length = max(1, -(-frames // workers))
     if workers == 1 or data.nbytes < SMALL_BYTES or length <= sum(step.halo[0]):
         return _Block((step,), runs, device, data.shape, ())(data)
@@ -216,7 +215,7 @@ class _Block:
         else:
             keep = tuple(slice(*limits) for limits in self.core)
         frames = keep[0].indices(whole.shape[0])[:2]
-        xp = _namespace(whole)
+        xp = namespace(whole)
         core_shape = [len(range(*k.indices(n))) for k, n in zip(keep, whole.shape, strict=True)]
         out = xp.empty(core_shape, self.steps[-1].dtype)
         batch_keep = [range(*k.indices(n)) for k, n in zip(keep, whole.shape, strict=True)][1:-2]
@@ -240,7 +239,7 @@ class _Block:
         if len(parts) == 1:
             starts = [-o[0] if o else 0 for o in self.offsets] or [0] * len(self.shape)
             return parts[0][tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))]
-        whole = _namespace(parts[0]).empty(self.shape, parts[0].dtype)
+        whole = namespace(parts[0]).empty(self.shape, parts[0].dtype)
         places = itertools.product(*self.offsets)
         for part, place in zip(parts, places, strict=True):
             into, taken = [], []
@@ -263,7 +262,7 @@ class _Block:
 
     def _filter(self, stack: Any, low: int, high: int) -> Any:
         """Filter frames ``low`` to ``high`` of a stack that holds their halo."""
-        if _is_cupy(stack) or self.device == "cpu":
+        if is_cupy(stack) or self.device == "cpu":
             return _chain(stack, self.steps)[low:high]
         return self._filter_on_gpu(stack, low, high)
 
@@ -299,219 +298,9 @@ _GPU_SLOTS = threading.BoundedSemaphore(2)  # more blocks in flight fill the car
 
 
 def _chain(stack: Any, steps: tuple[Step, ...]) -> Any:
-    ndimage = _ndimage(stack)
+    ndimage = ndimage_of(stack)
     for step in steps:
         stack = step.kernel(stack, ndimage=ndimage, **step.arguments)
         if stack.dtype != step.dtype:
             stack = stack.astype(step.dtype)
     return stack
-
-
-def _is_cupy(array: Any) -> bool:
-    return type(array).__module__.partition(".")[0] == "cupy"
-
-
-def _on_host(array: Any) -> np.ndarray:
-    return np.asarray(array.get() if _is_cupy(array) else array)
-
-
-def _namespace(array: Any) -> Any:
-    if not _is_cupy(array):
-        return np
-    import cupy
-
-    return cupy
-
-
-def _ndimage(array: Any) -> Any:
-    if not _is_cupy(array):
-        return scipy.ndimage
-    import cupyx.scipy.ndimage
-
-    return cupyx.scipy.ndimage
-
-
-def gpu_available() -> bool:
-    """Tell whether CuPy is installed and sees a GPU."""
-    try:
-        import cupy
-
-        return bool(cupy.is_available())
-    except ImportError:
-        return False
-
-
-def _resolve_device(device: Device | None) -> str:
-    wanted = device or get_option("device")
-    if wanted not in ("cpu", "gpu", "auto"):
-        raise DeviceError(f"device must be 'cpu', 'gpu' or 'auto', got {wanted!r}")
-    if wanted == "cpu" or gpu_available():
-        return str(wanted)
-    if wanted == "auto":
-        warn("no usable GPU was found; running on the CPU.", DeviceWarning)
-        return "cpu"
-    raise DeviceError(
-        "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. Install "
-        "calscipy[gpu-cuda12] or calscipy[gpu-cuda13] on a machine with a GPU, or use "
-        "device='auto' or 'cpu'."
-    )
-
-
-def along_time(
-    data: Any,
-    kernel: Callable[..., Any],
-    *,
-    parts: list[slice],
-    dtype: np.dtype,
-    valid: Any = None,
-    others: tuple[Any, ...] = (),
-    labels: np.ndarray | None = None,
-    **arguments: Any,
-) -> Any:
-    """Apply a kernel to rows of the whole time axis, each epoch by itself.
-
-    Parameters
-    ----------
-    data : ndarray or dask.array.Array, shape (..., samples)
-        Rows; a dask array must have one chunk along time (see ``whole_time``).
-    kernel : callable
-        ``kernel(rows, *others, **arguments)``, shape of its result as that of ``rows``.
-    parts : list of slice
-        Epochs.
-    dtype : dtype
-        Of the result.
-    valid : ndarray of bool, broadcastable to data, optional
-        Samples that are False reach the kernel as NaN.
-    others : tuple of arrays of the same shape
-        Further rows for the kernel.
-    labels : ndarray, shape of the first dimension, optional
-        Names of the rows, handed to the kernel as ``labels``.
-    """
-    work = _Rows(kernel, tuple(parts), np.dtype(dtype), arguments, labels)
-    operands = [data, *others]
-    if not any(isinstance(operand, da.Array) for operand in operands):
-        return work(*operands, valid=valid)
-    chunks = next(o.chunks for o in operands if isinstance(o, da.Array))
-    lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
-    lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
-    if valid is not None:
-        valid = np.reshape(valid, (1,) * (data.ndim - valid.ndim) + valid.shape)
-        small = tuple(c if n > 1 else 1 for c, n in zip(chunks, valid.shape, strict=True))
-        lazy.append(da.broadcast_to(da.from_array(valid, small), data.shape, chunks=chunks))
-        work = _Rows(kernel, work.parts, work.dtype, arguments, labels, masked=True)
-    return da.map_blocks(
-        work, *lazy, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype), name=None
-    )
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The work of one task along time."""
-
-    kernel: Callable[..., Any]
-    parts: tuple[slice, ...]
-    dtype: np.dtype
-    arguments: Mapping[str, Any]
-    labels: np.ndarray | None = None
-    masked: bool = False
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
-        parts = [(part.start, part.stop) for part in self.parts]
-        return name, parts, str(self.dtype), dict(self.arguments), self.labels, self.masked
-
-    def __call__(self, *rows: Any, valid: Any = None, block_info: Any = None) -> Any:
-        if self.masked:
-            *rows, valid = rows  # type: ignore[assignment]
-        data, *others = (_on_host(r) for r in rows)
-        if valid is not None:
-            data = np.where(valid, data, np.nan).astype(_floating(data.dtype))
-        arguments = dict(self.arguments)
-        if self.labels is not None:
-            names = self.labels
-            if block_info:
-                names = names[slice(*block_info[0]["array-location"][0])]
-            arguments["labels"] = names
-        out = np.empty(data.shape, self.dtype)
-        for part in self.parts:
-            out[..., part] = self.kernel(
-                data[..., part], *(other[..., part] for other in others), **arguments
-            )
-        return out
-
-
-def _floating(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind == "f" else np.dtype("f4")
-
-
-def whole_time(data: Any, axis: int, *, movie: bool, verb: str) -> Any:
-    """Bring the whole time axis into one chunk where that fits into memory.
-
-    Traces are small and always rechunked. A movie is rechunked into bands of pixels if it fits
-    into ``memory_limit``.
-
-    Raises
-    ------
-    ChunkError
-        For a movie in chunks of frames that is larger than the limit.
-    """
-    if not isinstance(data, da.Array) or data.numblocks[axis] == 1:
-        return data
-    if not movie:
-        return data.rechunk({axis: -1})
-    limit = get_option("memory_limit")
-    if data.nbytes > limit:
-        raise ChunkError(
-            f"{verb} needs the whole time axis of every pixel, but the movie of {data.nbytes} "
-            f"bytes is in {data.numblocks[axis]} chunks of frames and does not fit into "
-            f"memory_limit={limit}. Open it with ImagingSession.open(path, chunks='time'), or "
-            "save it to zarr first (movie.cs.to_zarr(path)) and open that."
-        )
-    return data.rechunk({axis: -1, data.ndim - 2: "auto"} if axis == 0 else {axis: -1})
-
-
-def roi_sums(
-    data: Any,
-    kernel: Callable[..., Any],
-    pieces: Callable[[slice, slice], Any],
-    neurons: int,
-) -> Any:
-    """Reduce a movie ``(frames, ..., y, x)`` to rows ``(neurons, ..., frames)`` in float64.
-
-    ``pieces(rows, columns)`` gives the weights of a rectangle of pixels; rectangles without
-    weights are never read.
-    """
-    if not isinstance(data, da.Array):
-        whole = pieces(slice(0, data.shape[-2]), slice(0, data.shape[-1]))
-        return kernel(_on_host(data), whole)
-    sums = []
-    for at, rows in enumerate(_slices(data.chunks[-2])):
-        for across, columns in enumerate(_slices(data.chunks[-1])):
-            weights = pieces(rows, columns)
-            if weights.nnz == 0:
-                continue
-            part = data.blocks[(..., at, across)]
-            frames, *batch, y, x = range(data.ndim)
-            neuron = data.ndim
-            sums.append(
-                da.blockwise(
-                    kernel,
-                    (neuron, *batch, frames),
-                    part,
-                    (frames, *batch, y, x),
-                    weights=weights,
-                    new_axes={neuron: neurons},
-                    concatenate=True,
-                    dtype=np.float64,
-                    meta=np.empty((0,) * (data.ndim - 1)),
-                )
-            )
-    if not sums:
-        shape = (neurons, *data.shape[1:-2], data.shape[0])
-        return da.zeros(shape, chunks=(neurons, *data.chunks[1:-2], data.chunks[0]))
-    return sums[0] if len(sums) == 1 else sum(sums[1:], sums[0])
-
-
-def _slices(sizes: tuple[int, ...]) -> list[slice]:
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]

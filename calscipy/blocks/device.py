@@ -1,0 +1,66 @@
+"""Where kernels run: the one home of CuPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+
+from calscipy.errors import DeviceError, DeviceWarning, warn
+from calscipy.options import Device, get_option
+
+
+def is_cupy(array: Any) -> bool:
+    """Tell whether an array lives on a GPU, without importing CuPy."""
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
+def on_host(array: Any) -> np.ndarray:
+    """Return an array as one of NumPy, copied from the GPU if it is there."""
+    return np.asarray(array.get() if is_cupy(array) else array)
+
+
+def namespace(array: Any) -> Any:
+    """Return NumPy or CuPy."""
+    if not is_cupy(array):
+        return np
+    import cupy
+
+    return cupy
+
+
+def ndimage_of(array: Any) -> Any:
+    """Return the image filters that take this array: SciPy's or CuPy's."""
+    if not is_cupy(array):
+        return scipy.ndimage
+    import cupyx.scipy.ndimage
+
+    return cupyx.scipy.ndimage
+
+
+def gpu_available() -> bool:
+    """Tell whether CuPy is installed and sees a GPU."""
+    try:
+        import cupy
+
+        return bool(cupy.is_available())
+    except ImportError:
+        return False
+
+
+def resolve_device(device: Device | None) -> str:
+    """Return where to run: the argument or the option, checked against what is there."""
+    wanted = device or get_option("device")
+    if wanted not in ("cpu", "gpu", "auto"):
+        raise DeviceError(f"device must be 'cpu', 'gpu' or 'auto', got {wanted!r}")
+    if wanted == "cpu" or gpu_available():
+        return str(wanted)
+    if wanted == "auto":
+        warn("no usable GPU was found; running on the CPU.", DeviceWarning)
+        return "cpu"
+    raise DeviceError(
+        "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. Install "
+        "calscipy[gpu-cuda12] or calscipy[gpu-cuda13] on a machine with a GPU, or use "
+        "device='auto' or 'cpu'."
+    )
