@@ -4,6 +4,7 @@ from calscipy import accessors, errors
 from calscipy._version import __version__
 from calscipy.blocks import gpu_available
 from calscipy.io.arrays import from_numpy
+from calscipy.io.imagej import rois_from_imagej
 from calscipy.io.store import to_zarr
 from calscipy.io.suite2p import rois_from_suite2p
 from calscipy.model import frame_rate
@@ -14,10 +15,16 @@ from calscipy.ops import (
     events,
     extract,
     gaussian_filter,
+    labels_from_rois,
+    masks_from_rois,
     mean_filter,
     median_filter,
     project,
+    roi_hulls,
+    roi_statistics,
     rois_from_labels,
+    rois_from_masks,
+    rois_from_pixels,
 )
 from calscipy.options import get_option, set_options
 from calscipy.plotting import preview
@@ -39,11 +46,18 @@ __all__ = [
     "gaussian_filter",
     "get_option",
     "gpu_available",
+    "labels_from_rois",
+    "masks_from_rois",
     "mean_filter",
     "median_filter",
     "preview",
     "project",
+    "roi_hulls",
+    "roi_statistics",
+    "rois_from_imagej",
     "rois_from_labels",
+    "rois_from_masks",
+    "rois_from_pixels",
     "rois_from_suite2p",
     "set_options",
     "to_zarr",

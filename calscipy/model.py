@@ -13,6 +13,7 @@ from calscipy.errors import DimensionError, TimeAxisError
 
 FRAMES, TIME, CHANNEL, PLANE, Y, X = "frames", "time", "channel", "plane", "y", "x"
 NEURON, PIXEL, TRIAL = "neuron", "pixel", "trial"
+VERTEX, ROI_NAME = "vertex", "roi_name"
 MOVIE_DIMS = (FRAMES, CHANNEL, PLANE, Y, X)
 
 CYCLE, EPOCH, VALID, PLANE_TIME, Z = "cycle", "epoch", "valid", "plane_time", "z"
@@ -236,6 +237,7 @@ def rois_long_form(
     *,
     image_shape: Sequence[int] | None = None,
     plane: np.ndarray | None = None,
+    roi_name: np.ndarray | None = None,
 ) -> xr.DataArray:
     """Label the weights of ROI pixels."""
     coords = {
@@ -245,6 +247,8 @@ def rois_long_form(
     }
     if plane is not None:
         coords[PLANE] = (PIXEL, np.asarray(plane, np.int64))
+    if roi_name is not None:
+        coords[ROI_NAME] = (PIXEL, np.asarray(roi_name))
     attrs: dict[str, Any] = {"units": "1", "long_name": "ROI weight"}
     if image_shape is not None:
         attrs[IMAGE_SHAPE_ATTR] = [int(n) for n in image_shape]

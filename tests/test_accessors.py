@@ -34,7 +34,15 @@ CLASSES = [
     *accessors.KINDS.values(),
 ]
 SINGULAR = {"movies": "a movie", "traces": "an array of traces"}
-NOT_METHODS = {"rois_from_labels"}  # their first argument is no recording
+NOT_METHODS = {  # their first argument is no recording
+    "labels_from_rois",
+    "masks_from_rois",
+    "roi_hulls",
+    "roi_statistics",
+    "rois_from_labels",
+    "rois_from_masks",
+    "rois_from_pixels",
+}
 
 
 def movie(**options):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import RoiError
+from calscipy.errors import RoiError, first_few
+from calscipy.kernels.rois import require_image_shape, require_pixels
 
 MAX_BYTES = 4 * 2**30
 
@@ -23,9 +25,19 @@ _ALLOWED = {
     for name in ("_reconstruct", "scalar")
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
+# Settings may hold paths. They become words here, whatever system they were written on.
+_PATHS = {
+    (module, kind + system + "Path"): path
+    for module in ("pathlib", "pathlib._local")
+    for kind in ("", "Pure")
+    for system, path in (("Posix", PurePosixPath), ("Windows", PureWindowsPath))
+}
+
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _PATHS:
+            return _PATHS[module, name]
         # A dotted name would be resolved attribute by attribute, to anything at all.
         is_dtype = module == "numpy.dtypes" and name.isidentifier() and name.endswith("DType")
         if (module, name) not in _ALLOWED and not is_dtype:
@@ -56,8 +68,8 @@ def read_object_array(path: Path) -> np.ndarray:
             return flat.reshape(shape, order="F" if fortran else "C")
     except Exception as error:  # a damaged or hostile pickle raises anything
         raise RoiError(
-            f"{path}: not a suite2p file that can be trusted ({error}). A stat.npy holds a list "
-            "of dictionaries of arrays; write it again with suite2p."
+            f"{path}: not a suite2p file that can be trusted ({error}). stat.npy and ops.npy hold "
+            "dictionaries of arrays; write it again with suite2p."
         ) from error
 
 
@@ -69,29 +81,43 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def rois_from_suite2p(
-    path: str | os.PathLike[str], *, overlap: bool = True, plane: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    overlap: bool = True,
+    plane: int | None = None,
+    neurons: Sequence[int] | np.ndarray | None = None,
+    image_shape: tuple[int, int] | None = None,
 ) -> xr.DataArray:
     """Read ROIs from suite2p's ``stat.npy``.
 
     Parameters
     ----------
     path : path
-        The file ``stat.npy``, or its folder (``suite2p/plane0``).
+        The file ``stat.npy``, its folder (``suite2p/plane0``), or the folder of all planes
+        (``suite2p``). A plane without a ``stat.npy`` (such as a flyback plane) has no ROIs. The
+        folder ``combined`` is refused: its pixels count in an image of all planes side by side.
     overlap : bool, default True
         Keep pixels that suite2p marks as shared between ROIs.
     plane : int, optional
-        Plane of all ROIs; by default each ROI's ``iplane`` where the file has it.
+        Plane of all ROIs of a ``stat.npy``; by default each ROI's ``iplane`` where the file has
+        it, else the number in the name of its folder ``plane0``, ``plane1`` ...
+    neurons : sequence of int, optional
+        Take these ROIs only, for instance ``numpy.flatnonzero(iscell[:, 0])``.
+    image_shape : (int, int), optional
+        Rows and columns of the recording; by default from the ``ops.npy`` beside ``stat.npy``.
 
     Returns
     -------
     DataArray
         Weights (suite2p's ``lam``) along ``pixel``, with the coordinates ``neuron`` (the position
-        in the file), ``y``, ``x`` and, where known, ``plane``.
+        in the file; over several planes the row in ``combined/F.npy``), ``y``, ``x`` and, where
+        known, ``plane``.
 
     Raises
     ------
     RoiError
-        If the file is not a ``stat.npy``, or would run code.
+        If a file is not suite2p's, would run code, or has ROIs that are empty, outside of the
+        image, or of negative weight.
 
     Examples
     --------
@@ -100,28 +126,127 @@ def rois_from_suite2p(
     >>> rois_from_suite2p("stat.npy").values.tolist()
     [1.0, 0.5]
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "stat.npy"
-    if not file.is_file():
-        raise RoiError(f"{file}: there is no such file; suite2p's stat.npy was expected.")
-    stat = np.atleast_1d(read_object_array(file))
-    parts = [_pixels(file, at, entry, overlap) for at, entry in enumerate(stat)]
-    kept = [(at, part) for at, part in enumerate(parts) if part[0].size]
-    if not kept:
-        raise RoiError(f"{file}: no ROI has any pixel{'' if overlap else ' without overlap'}.")
-    neuron = np.concatenate([np.full(part[0].size, at) for at, part in kept])
-    y, x, weight = (np.concatenate([part[i] for _, part in kept]) for i in range(3))
-    planes = [plane if plane is not None else entry.get("iplane") for entry in stat]
-    known = all(p is not None for p in planes)
-    if not known and any(p is not None for p in planes):
+    files = _stat_files(Path(path))
+    if plane is not None and len(files) > 1:
         raise RoiError(
-            f"{file}: some ROIs have an iplane and some have none. Give the plane of all with "
-            "plane=, or write the file again with suite2p."
+            f"{path}: plane={plane} cannot be the plane of {len(files)} folders. Leave it out, or "
+            "give the folder of one plane."
         )
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    planes: list[np.ndarray | None] = []
+    for file in files:
+        stat = np.atleast_1d(read_object_array(file))
+        parts += [_pixels(file, at, entry, overlap) for at, entry in enumerate(stat)]
+        planes.append(_planes(file, stat, plane))
+    if image_shape is None:
+        image_shape = _recorded_shape(files)
+    else:
+        image_shape = require_image_shape(image_shape, "rois_from_suite2p")
+    chosen = _chosen(path, len(parts), neurons)
+    empty = [at for at in chosen if not parts[at][0].size]
+    if empty:
+        reason = "no pixel" if overlap else "no pixel without overlap"
+        raise RoiError(
+            f"{path}: {len(empty)} of {len(chosen)} ROIs have {reason} ({first_few(empty)}). Leave "
+            f"them out with neurons={'' if overlap else ', or keep shared pixels: overlap=True'}."
+        )
+    neuron = np.repeat(chosen, [parts[at][0].size for at in chosen])
+    y, x, weight = (np.concatenate([parts[at][i] for at in chosen]) for i in range(3))
+    require_pixels(str(path), neuron, y, x, weight, image_shape=image_shape)
+    known = [of_file for of_file in planes if of_file is not None]
     return model.rois_long_form(
-        neuron, y, x, weight, plane=np.asarray(planes, np.int64)[neuron] if known else None
+        neuron,
+        y,
+        x,
+        weight,
+        image_shape=image_shape,
+        plane=np.concatenate(known)[neuron] if len(known) == len(planes) else None,
     )
+
+
+def _stat_files(path: Path) -> list[Path]:
+    """Return the ``stat.npy`` of one plane, or of every plane in their order."""
+    if path.is_dir() and not (path / "stat.npy").is_file():
+        folders = {number: f for f in path.iterdir() if (number := _number(f)) is not None}
+        files = [folders[number] / "stat.npy" for number in sorted(folders)]
+        files = [file for file in files if file.is_file()]
+        if not files and (path / "suite2p").is_dir():
+            return _stat_files(path / "suite2p")
+    else:
+        files = [path / "stat.npy" if path.is_dir() else path]
+    if not files or not files[0].is_file():
+        raise RoiError(f"{path}: there is no such file; suite2p's stat.npy was expected.")
+    if files[0].parent.name == "combined":
+        raise RoiError(
+            f"{path}: the ROIs in 'combined' count pixels in an image of all planes side by side, "
+            f"not in the recording. Give the folder of the planes: {files[0].parent.parent}."
+        )
+    return files
+
+
+def _number(folder: Path) -> int | None:
+    """Return the plane that a folder is named after."""
+    found = re.fullmatch(r"plane(\d+)", folder.name, re.ASCII)
+    return int(found.group(1)) if found else None
+
+
+def _planes(file: Path, stat: np.ndarray, plane: int | None) -> np.ndarray | None:
+    """Return the plane of each ROI of one file, None if nothing says which."""
+    if plane is None:
+        planes = [entry.get("iplane") for entry in stat]
+        known = sum(p is not None for p in planes)
+        if 0 < known < len(planes):
+            raise RoiError(
+                f"{file}: some ROIs have an iplane and some have none. Give the plane of all with "
+                "plane=, or write the file again with suite2p."
+            )
+        if known:
+            return np.asarray(planes, np.int64)
+        plane = _number(file.absolute().parent)
+    return None if plane is None else np.full(len(stat), plane)
+
+
+def _recorded_shape(files: list[Path]) -> tuple[int, int] | None:
+    """Return the rows and columns of the recording from the settings beside the ROIs."""
+    shapes = set()
+    for file in (file.with_name("ops.npy") for file in files):
+        if not file.is_file():
+            continue
+        ops = read_object_array(file)
+        entry = ops.item() if ops.size == 1 else None
+        sizes = (
+            [entry[key] for key in ("Ly", "Lx") if key in entry]
+            if isinstance(entry, Mapping)
+            else []
+        )
+        if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
+            raise RoiError(
+                f"{file}: no size of the recording in it (Ly and Lx were expected). Give "
+                "image_shape=(rows, columns)."
+            )
+        shapes.add((int(sizes[0]), int(sizes[1])))
+    if len(shapes) > 1:
+        raise RoiError(
+            f"{files[0].parent.parent}: planes of different sizes {sorted(shapes)}, which one "
+            "movie cannot hold. Give the folder of one plane."
+        )
+    return shapes.pop() if shapes else None
+
+
+def _chosen(path: Any, count: int, neurons: Any) -> list[int]:
+    """Return the positions of the ROIs to take."""
+    if not count:
+        raise RoiError(f"{path}: there is no ROI in it.")
+    if neurons is None:
+        return list(range(count))
+    wanted = np.asarray(neurons)
+    fits = wanted.ndim == 1 and wanted.size and wanted.dtype.kind in "iu"
+    if not fits or wanted.min() < 0 or wanted.max() >= count or len(set(wanted)) < wanted.size:
+        raise RoiError(
+            f"{path}: neurons= must name some of {count} ROIs by their positions from 0 on, each "
+            f"once, got {neurons!r}. Positions of True are numpy.flatnonzero(mask)."
+        )
+    return [int(at) for at in wanted]
 
 
 def _pixels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 
@@ -36,7 +38,7 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     >>> rois.neuron.values.tolist(), rois.y.values.tolist(), rois.x.values.tolist()
     ([1, 2, 2], [0, 1, 1], [1, 0, 1])
     """
-    corner, planes, placed = [0, 0], None, False
+    place = Placement()
     if isinstance(labels, xr.DataArray) and {model.Y, model.X} <= set(labels.dims):
         labels = labels.transpose(..., model.Y, model.X)
         if labels.ndim == 3 and labels.dims[0] != model.PLANE:
@@ -44,13 +46,7 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
                 f"rois_from_labels needs labels (y, x) or (plane, y, x), got {labels.dims}. "
                 f"Select one, for instance labels.isel({labels.dims[0]}=0)."
             )
-        placed = all(
-            dim in labels.coords and model.PIXEL_SIZE_ATTR in labels[dim].attrs
-            for dim in (model.Y, model.X)
-        )
-        corner = [first_pixel(labels, dim, "rois_from_labels") for dim in (model.Y, model.X)]
-        if model.PLANE in labels.indexes:
-            planes = labels[model.PLANE].values
+        place = placement(labels, "rois_from_labels")
     values = np.asarray(labels)
     if values.ndim not in (2, 3) or values.dtype.kind not in "iu":
         raise RoiError(
@@ -65,18 +61,62 @@ def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
     neuron = values[where]
     order = np.argsort(neuron, kind="stable")
     where = tuple(axis[order] for axis in where)
-    plane = where[0] if values.ndim == 3 else None
-    if plane is not None and planes is not None:
-        plane = planes[plane]
-    return model.rois_long_form(
+    return place.long_form(
         neuron[order],
-        where[-2] + corner[0],
-        where[-1] + corner[1],
+        where[0] if values.ndim == 3 else None,
+        where[-2],
+        where[-1],
         np.ones(order.size, np.float32),
-        # A placed image may be a crop: its shape says nothing about the recording's.
-        image_shape=None if placed else values.shape[-2:],
-        plane=plane,
+        values.shape[-2:],
     )
+
+
+class Placement(NamedTuple):
+    """Where images lie in the recording."""
+
+    y: int = 0
+    x: int = 0
+    planes: np.ndarray | None = None  # the names of the planes, None for their positions
+    placed: bool = False  # by coordinates: the images may be crops
+
+    def long_form(
+        self,
+        neuron: np.ndarray,
+        plane: np.ndarray | None,
+        y: np.ndarray,
+        x: np.ndarray,
+        weight: np.ndarray,
+        image_shape: tuple[int, ...],
+    ) -> xr.DataArray:
+        """Label pixels found in the images, at their places in the recording."""
+        if plane is not None and self.planes is not None:
+            plane = self.planes[plane]
+        return model.rois_long_form(
+            neuron,
+            y + self.y,
+            x + self.x,
+            weight,
+            # A placed image may be a crop: its shape says nothing about the recording's.
+            image_shape=None if self.placed else image_shape,
+            plane=plane,
+        )
+
+
+def placement(images: xr.DataArray, verb: str) -> Placement:
+    """Read from the coordinates of images ``(..., y, x)`` where they lie.
+
+    Raises
+    ------
+    RoiError
+        If the coordinates do not count recorded pixels.
+    """
+    placed = all(
+        dim in images.coords and model.PIXEL_SIZE_ATTR in images[dim].attrs
+        for dim in (model.Y, model.X)
+    )
+    y, x = (first_pixel(images, dim, verb) for dim in (model.Y, model.X))
+    planes = images[model.PLANE].values if model.PLANE in images.indexes else None
+    return Placement(y, x, planes, placed)
 
 
 def first_pixel(data: xr.DataArray, dim: str, verb: str) -> int:
@@ -122,5 +162,5 @@ def require_rois(rois: xr.DataArray | np.ndarray, verb: str) -> xr.DataArray:
         return rois_from_labels(rois)
     raise RoiError(
         f"{verb} needs ROIs or a label image, got {type(rois).__name__}. "
-        "Make ROIs with rois_from_labels or rois_from_suite2p."
+        "Make ROIs with rois_from_masks, rois_from_pixels, rois_from_suite2p or rois_from_imagej."
     )
