@@ -156,6 +156,10 @@ def make_cupy(device):
     cupy.ndarray, cupy.asarray, cupy.asnumpy = array, asarray, asnumpy
     cupy.empty = lambda shape, dtype=float: array(np.empty(shape, dtype))
     cupy.is_available = lambda: True
+    modules["cupy.cuda"].Device = lambda: types.SimpleNamespace(
+        mem_info=(min(device.memory, 2**60) - device.used, min(device.memory, 2**60))
+    )
+    cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
     modules["cupy.cuda.memory"].OutOfMemoryError = OutOfMemoryError
     for name in ("gaussian_filter", "median_filter", "correlate1d"):
         function = on_gpu(getattr(scipy.ndimage, name))

@@ -56,6 +56,20 @@ def same(result, expected):
     np.testing.assert_array_equal(result.values, expected.values)
 
 
+def agree(result, expected, steps):
+    """Medians are the same; sums of CuPy and of our own loops differ in their last digits."""
+    if all(name == "median_filter" for name, _ in steps):
+        same(result, expected)
+        return
+    assert result.dtype == expected.dtype
+    np.testing.assert_allclose(result.values, expected.values, rtol=1e-6 * len(steps))
+
+
+def lie_about_free_memory(monkeypatch):
+    """Let blocks be as large as they are, as if another program took the memory meanwhile."""
+    monkeypatch.setattr(filters, "free_gpu_memory", lambda: 2**60)
+
+
 # -- the stand-in is as strict as CuPy -----------------------------------------------------
 
 
@@ -101,13 +115,14 @@ def test_the_stand_in_frees_memory_with_the_last_reference(device):
 
 @every_chain
 @every_dtype
-def test_the_bits_of_the_cpu(device, steps, dtype):
+def test_the_numbers_of_the_cpu(device, steps, dtype):
     data = movie(dtype)
     expected = chain(data, steps)
     assert device.uploads == 0
-    same(chain(data, steps, device="gpu"), expected)
+    whole = chain(data, steps, device="gpu")
+    agree(whole, expected, steps)
     assert (device.uploads, device.downloads) == (len(steps), len(steps))
-    same(chain(lazy(data, 5, 4, 3), steps, device="gpu"), expected)
+    same(chain(lazy(data, 5, 4, 3), steps, device="gpu"), whole)
     assert device.used == 0
 
 
@@ -116,14 +131,14 @@ def test_one_transfer_in_and_one_out_for_each_block(device, steps):
     data = lazy(movie(), 3, 4, 9)
     result = chain(data, steps, device="gpu")
     assert (device.uploads, device.downloads) == (0, 0)
-    same(result, chain(movie(), steps))
+    agree(result, chain(movie(), steps), steps)
     assert (device.uploads, device.downloads) == (8, 8) == (data.data.npartitions,) * 2
 
 
 def test_epochs_and_damaged_frames(device):
     coords = {"epoch": ("frames", np.arange(12) // 5), "valid": ("frames", np.arange(12) % 7 != 2)}
     data = movie().assign_coords(coords)
-    same(chain(lazy(data), CHAINS[-1], device="gpu"), chain(data, CHAINS[-1]))
+    agree(chain(lazy(data), CHAINS[-1], device="gpu"), chain(data, CHAINS[-1]), CHAINS[-1])
     assert device.uploads == device.downloads > 0
 
 
@@ -151,7 +166,7 @@ def test_different_devices_are_not_fused(device):
     once = data.cs.median_filter(size=3, device="gpu")
     twice = once.cs.gaussian_filter(sigma=1, device="cpu")
     assert len(twice.data.dask.layers[twice.data.name].steps) == 1
-    same(twice, chain(movie(), [MEDIAN, ("gaussian_filter", {"sigma": 1})]))
+    same(twice, chain(movie(), [MEDIAN, ("gaussian_filter", {"sigma": 1})]))  # on the CPU
     assert device.uploads == data.data.npartitions
 
 
@@ -165,7 +180,7 @@ def test_arrays_on_the_gpu_stay_there(device, steps, options):
     result = chain(data, steps, **options)
     assert isinstance(result.data, cupy.ndarray)
     assert (device.uploads, device.downloads) == (1, 0)
-    np.testing.assert_array_equal(result.data.get(), chain(host, steps).values)
+    agree(result.copy(data=result.data.get()), chain(host, steps), steps)
 
 
 def test_traces_of_an_array_on_the_gpu(device):
@@ -182,25 +197,41 @@ def test_traces_of_an_array_on_the_gpu(device):
 
 @every_chain
 @pytest.mark.parametrize("share", [0.8, 0.5])
-def test_a_block_that_does_not_fit_is_halved_and_stays_exact(device, steps, share):
+@pytest.mark.parametrize("honest", [True, False], ids=["known", "taken meanwhile"])
+def test_a_block_that_does_not_fit_is_cut_and_stays_exact(
+    device, steps, share, honest, monkeypatch
+):
+    if not honest:
+        lie_about_free_memory(monkeypatch)
     data = movie(shape=(40, 8, 9))
-    expected = chain(data, steps)
     result = chain(lazy(data, 20, 8, 9), steps, device="gpu")
-    same(result.compute(scheduler="sync"), expected)
+    expected = result.compute(scheduler="sync")
+    assert device.uploads == 2
     assert not device.failures
     device.memory, device.peak = share * device.peak, 0
     same(result.compute(scheduler="sync"), expected)
-    assert device.failures
+    assert device.uploads > 4  # in more than two pieces
+    assert bool(device.failures) is not honest
     assert device.peak <= device.memory
     assert device.used == 0
 
 
-def test_the_failed_attempt_does_not_hold_memory(device):
+def test_blocks_are_as_long_as_the_free_memory_allows(device):
+    data = movie("float32", shape=(400, 8, 9))
+    step = ("gaussian_filter", {"sigma": {"y": 1}})
+    device.memory = 100 * 8 * 9 * 4 * 4 * 2  # two blocks of 100 frames, each four times over
+    chain(data, [step], device="gpu")
+    assert device.uploads == 4
+    assert not device.failures
+
+
+def test_the_failed_attempt_does_not_hold_memory(device, monkeypatch):
+    lie_about_free_memory(monkeypatch)
     # Exactly one frame in float32 and its result fit: nothing else may be there.
     device.memory = 2 * 8 * 9 * 4
     data = movie("float32", (4, 8, 9))
     step = ("gaussian_filter", {"sigma": {"y": 1}})
-    same(chain(data, [step], device="gpu"), chain(data, [step]))
+    agree(chain(data, [step], device="gpu"), chain(data, [step]), [step])
     assert device.failures
     assert device.used == 0
 
@@ -259,7 +290,8 @@ def test_without_a_gpu(reason, request, monkeypatch):
 def test_auto_takes_the_gpu_that_is_there(device):
     data = movie()
     assert cs.gpu_available()
-    same(data.cs.gaussian_filter(sigma=1, device="auto"), data.cs.gaussian_filter(sigma=1))
+    taken = data.cs.gaussian_filter(sigma=1, device="auto")
+    agree(taken, data.cs.gaussian_filter(sigma=1), [GAUSSIAN])
     assert (device.uploads, device.downloads) == (1, 1)
 
 
@@ -268,13 +300,13 @@ def test_the_option(device):
     expected = data.cs.gaussian_filter(sigma=1)
     with cs.set_options(device="gpu"):
         built = lazy(data).cs.gaussian_filter(sigma=1)
-        same(data.cs.gaussian_filter(sigma=1), expected)
+        agree(data.cs.gaussian_filter(sigma=1), expected, [GAUSSIAN])
         assert device.uploads == 1
         same(data.cs.gaussian_filter(sigma=1, device="cpu"), expected)
         assert device.uploads == 1
     same(data.cs.gaussian_filter(sigma=1), expected)
     assert device.uploads == 1
-    same(built, expected)  # the choice was made when the graph was built
+    agree(built, expected, [GAUSSIAN])  # the choice was made when the graph was built
     assert device.uploads == 5
 
 

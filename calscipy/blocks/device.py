@@ -49,6 +49,14 @@ def gpu_available() -> bool:
         return False
 
 
+def free_gpu_memory() -> int:
+    """Return the bytes that can still be allocated on the GPU."""
+    import cupy
+
+    free, _ = cupy.cuda.Device().mem_info
+    return int(free + cupy.get_default_memory_pool().free_bytes())
+
+
 def resolve_device(device: Device | None) -> str:
     """Return where to run: the argument or the option, checked against what is there."""
     wanted = device or get_option("device")

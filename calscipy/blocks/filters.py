@@ -9,7 +9,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask.array as da
@@ -19,27 +19,38 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.system import CPU_COUNT
 
-from calscipy.blocks.device import is_cupy, namespace, ndimage_of, resolve_device
+from calscipy.blocks.device import (
+    free_gpu_memory,
+    is_cupy,
+    namespace,
+    ndimage_of,
+    resolve_device,
+)
+from calscipy.blocks.wrap import INVALID, wrapped
 from calscipy.errors import ArgumentError, DeviceError, DeviceWarning, warn
 from calscipy.options import Device
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
-INVALID = -1
 SMALL_BYTES = 2**20  # arrays that are not worth several threads
 
 
 @dataclass(frozen=True)
 class Step:
-    """One filter: a kernel on ``(frames, y, x)`` and the samples that it needs around each."""
+    """One filter: a kernel on ``(frames, y, x)`` and the samples that it needs around each.
+
+    With ``wraps`` the movie is continued by its own other end, which the kernel need not know of:
+    it is given the ends as samples, and what its own ``mode`` makes beyond them is cut away.
+    """
 
     kernel: Callable[..., Any]
     halo: Halo
     dtype: np.dtype
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    wraps: bool = False
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
-        return name, self.halo, str(self.dtype), sorted(self.arguments.items())
+        return name, self.halo, str(self.dtype), sorted(self.arguments.items()), self.wraps
 
 
 class FilterLayer(MaterializedLayer):
@@ -78,6 +89,12 @@ def filtered(
         Where to run; the option ``device`` by default.
     """
     place = resolve_device(device)
+    if step.wraps:
+        return wrapped(data, replace(step, wraps=False), runs, place, _filtered)
+    return _filtered(data, step, runs, place)
+
+
+def _filtered(data: Any, step: Step, runs: np.ndarray | None, place: str) -> Any:
     if not isinstance(data, da.Array):
         return _eager(data, step, runs, place)
     if not isinstance(data.dask, HighLevelGraph):
@@ -215,6 +232,10 @@ class _Block:
         else:
             keep = tuple(slice(*limits) for limits in self.core)
         frames = keep[0].indices(whole.shape[0])[:2]
+        if self.runs is None and whole.ndim == 3:
+            result = self._filter(whole, *frames)[(slice(None), *keep[-2:])]
+            # A filter that changes nothing may hand back what it was given.
+            return result.copy() if _shares(result, parts) else result
         xp = namespace(whole)
         core_shape = [len(range(*k.indices(n))) for k, n in zip(keep, whole.shape, strict=True)]
         out = xp.empty(core_shape, self.steps[-1].dtype)
@@ -263,44 +284,69 @@ class _Block:
     def _filter(self, stack: Any, low: int, high: int) -> Any:
         """Filter frames ``low`` to ``high`` of a stack that holds their halo."""
         if is_cupy(stack) or self.device == "cpu":
-            return _chain(stack, self.steps)[low:high]
+            return _chain(stack, self.steps, low, high)
         return self._filter_on_gpu(stack, low, high)
 
     def _filter_on_gpu(self, stack: np.ndarray, low: int, high: int) -> np.ndarray:
+        """Filter on the GPU, in as few pieces of frames as its free memory allows."""
         import cupy
 
-        try:
-            with _GPU_SLOTS:
-                result = _chain(cupy.asarray(stack), self.steps)
-                return cupy.asnumpy(result[low:high])
-        except cupy.cuda.memory.OutOfMemoryError as error:
-            failure = str(error)  # the error itself would keep the arrays on the GPU alive
+        pieces = -(-(high - low) // self._frames_on_gpu(stack))
+        if pieces <= 1:
+            try:
+                with _GPU_SLOTS:
+                    return cupy.asnumpy(_chain(cupy.asarray(stack), self.steps, low, high))
+            except cupy.cuda.memory.OutOfMemoryError as error:
+                failure = str(error)  # the error itself would keep the arrays on the GPU alive
+            pieces = 2
         if high - low > 1:
-            # Half of the frames with their halo: the edges cut anew lie outside of the core.
+            # Fewer frames with their halo: the edges cut anew lie outside of the core.
             before, after = total_halo(self.steps)[0]
-            halves = []
-            middle = (low + high) // 2
-            for a, b in ((low, middle), (middle, high)):
+            edges = np.linspace(low, high, pieces + 1).astype(int)
+            found = []
+            for a, b in itertools.pairwise(edges.tolist()):
                 start, stop = max(0, a - before), min(stack.shape[0], b + after)
-                halves.append(self._filter_on_gpu(stack[start:stop], a - start, b - start))
-            return np.concatenate(halves)
+                found.append(self._filter_on_gpu(stack[start:stop], a - start, b - start))
+            return np.concatenate(found)
         message = (
             f"a block of shape {stack.shape} ({stack.dtype}) does not fit into the memory of the "
             f"GPU even one frame at a time ({failure})."
         )
         if self.device == "auto":
             warn(f"{message} It ran on the CPU.", DeviceWarning)
-            return _chain(stack, self.steps)[low:high]
+            return _chain(stack, self.steps, low, high)
         raise DeviceError(f"{message} Use smaller chunks of y and x, or device='auto'.")
 
+    def _frames_on_gpu(self, stack: np.ndarray) -> int:
+        """Return how many frames of a result fit beside what else they need; at least one."""
+        widest = max(stack.dtype.itemsize, *(step.dtype.itemsize for step in self.steps))
+        frame = stack.shape[-2] * stack.shape[-1] * widest * _GPU_COPIES
+        halo = sum(total_halo(self.steps)[0])
+        return max(1, int(free_gpu_memory() / _GPU_BLOCKS / max(frame, 1)) - halo)
 
-_GPU_SLOTS = threading.BoundedSemaphore(2)  # more blocks in flight fill the card's memory
+
+_GPU_BLOCKS = 2  # in flight; more fill the card's memory
+_GPU_COPIES = 4  # of a block at once: input, result and the temporaries of a separable filter
+_GPU_SLOTS = threading.BoundedSemaphore(_GPU_BLOCKS)
 
 
-def _chain(stack: Any, steps: tuple[Step, ...]) -> Any:
+def _chain(stack: Any, steps: tuple[Step, ...], low: int, high: int) -> Any:
+    """Apply the steps and return frames ``low`` to ``high``.
+
+    Between the steps, frames that none of the following ones needs are left out.
+    """
     ndimage = ndimage_of(stack)
-    for step in steps:
-        stack = step.kernel(stack, ndimage=ndimage, **step.arguments)
+    for at, step in enumerate(steps):
+        before, after = total_halo(steps[at:])[0]
+        start, stop = max(0, low - before), min(stack.shape[0], high + after)
+        stack = step.kernel(stack[start:stop], ndimage=ndimage, **step.arguments)
+        low, high = low - start, high - start
         if stack.dtype != step.dtype:
             stack = stack.astype(step.dtype)
-    return stack
+    return stack[low:high]
+
+
+def _shares(result: Any, parts: tuple[Any, ...]) -> bool:
+    if not isinstance(result, np.ndarray):
+        return result is parts[0]
+    return any(np.may_share_memory(result, part) for part in parts)

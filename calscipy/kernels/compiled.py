@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 _importing = threading.Lock()
 
 
@@ -61,3 +63,15 @@ def compiled(function: Callable[..., Any]) -> Compiled:
 def compiled_fast(*flags: str) -> Callable[[Callable[..., Any]], Compiled]:
     """Compile a loop with LLVM's named fast-math flags, such as ``"contract"`` or ``"reassoc"``."""
     return functools.partial(Compiled, fastmath=set(flags))
+
+
+def frozen(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+    """Return an array as compiled loops read it: contiguous, native bytes, not writeable.
+
+    Whether an array may be written to is part of its type for numba. Blocks come both ways, and
+    every further type costs seconds to compile.
+    """
+    dtype = (dtype or array.dtype).newbyteorder("=")
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view

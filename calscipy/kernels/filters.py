@@ -2,7 +2,8 @@
 
 ``ndimage`` is ``scipy.ndimage`` or, for arrays on a GPU, ``cupyx.scipy.ndimage``. Every output
 sample depends on the samples within its halo alone, so blocks with a halo give the same bits as
-the whole stack.
+the whole stack. On the CPU, Gaussian and mean run in our own loops (``separable``), and so do the
+small medians (``median``); everything else is SciPy's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from calscipy.kernels import median as networks
+from calscipy.kernels.separable import Window, separable
 
 TRUNCATE = 4.0
 
@@ -19,37 +23,79 @@ Array = Any
 def gaussian(block: Array, *, sigma: tuple[float, ...], mode: str, ndimage: Any) -> Array:
     """Gaussian with standard deviations ``sigma`` in samples, in float32.
 
-    Integers become float32 first: a Gaussian in uint16 truncates after every axis.
+    Integers become float32 first: a Gaussian in uint16 truncates after every axis. float64 stays.
     """
-    return ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
+    if not isinstance(block, np.ndarray):
+        return ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
+    dtype = _float_dtype(block)
+    windows = tuple(Window(_gaussian_weights(s).astype(dtype)) for s in sigma)
+    return separable(block, windows, norm=1.0, mode=mode)  # type: ignore[arg-type]
 
 
 def gaussian_halo(sigma: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
     """Return the samples that the Gaussian needs before and after each one, by axis."""
-    radius = (int(TRUNCATE * s + 0.5) for s in sigma)
-    return tuple((r, r) for r in radius)
+    return tuple((reach, reach) for reach in map(_gaussian_reach, sigma))
 
 
-def median(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Array:
-    """Median over a box of ``size`` samples, in the same dtype."""
+def _gaussian_reach(sigma: float) -> int:
+    return int(TRUNCATE * sigma + 0.5)
+
+
+def _gaussian_weights(sigma: float) -> np.ndarray:
+    """Weights from the centre outwards, whose sum over both sides is one."""
+    reach = _gaussian_reach(sigma)
+    if reach == 0:
+        return np.ones(1)
+    half = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    return half / (half[0] + 2 * half[1:].sum())
+
+
+def median(
+    block: Array,
+    *,
+    size: tuple[int, ...] | None = None,
+    footprint: np.ndarray | None = None,
+    mode: str,
+    ndimage: Any,
+) -> Array:
+    """Median over a box of ``size`` samples or over a footprint, in the same dtype."""
     dtype = block.dtype
     if dtype.kind == "f" and dtype.itemsize == 2:  # which ndimage does not know
         block = block.astype("f4")
-    return ndimage.median_filter(block, size=size, mode=mode).astype(dtype, copy=False)
+    if isinstance(block, np.ndarray) and size in networks.SIZES and not _has_nan(block):
+        return networks.small_median(block, size=size, mode=mode).astype(dtype, copy=False)
+    if footprint is None:
+        out = ndimage.median_filter(block, size=size, mode=mode)
+    else:
+        out = ndimage.median_filter(block, footprint=footprint, mode=mode)
+    return out.astype(dtype, copy=False)
+
+
+def _has_nan(block: np.ndarray) -> bool:
+    """Tell whether some value has no place in an order, in slices that stay small."""
+    return block.dtype.kind == "f" and any(np.isnan(frame).any() for frame in block)
 
 
 def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Array:
-    """Mean over a box of ``size`` samples, in float32.
+    """Mean over a box of ``size`` samples, in float32; float64 stays.
 
     Summed anew for every sample: a running sum would carry a NaN or the rounding of an outlier
     through the rest of the line.
     """
+    if isinstance(block, np.ndarray):
+        windows = tuple(_box_window(length, _float_dtype(block)) for length in size)
+        return separable(block, windows, norm=float(np.prod(size)), mode=mode)  # type: ignore[arg-type]
     out = _floating(block)
     for axis, length in enumerate(size):
         if length > 1:
             weights = np.full(length, 1.0 / length)
             out = ndimage.correlate1d(out, weights, axis=axis, mode=mode)
     return out
+
+
+def _box_window(length: int, dtype: np.dtype) -> Window:
+    """Ones; a window of even length reaches back once more than ahead."""
+    return Window(np.ones((length - 1) // 2 + 1, dtype), back=1 - length % 2)
 
 
 def box_halo(size: tuple[int, ...], mode: str) -> tuple[tuple[int, int], ...]:
@@ -64,6 +110,9 @@ def box_halo(size: tuple[int, ...], mode: str) -> tuple[tuple[int, int], ...]:
     return tuple((b, length - b - 1) for b, length in zip(back, size, strict=True))
 
 
+def _float_dtype(block: Array) -> np.dtype:
+    return np.dtype("f8" if block.dtype.kind == "f" and block.dtype.itemsize == 8 else "f4")
+
+
 def _floating(block: Array) -> Array:
-    double = block.dtype.kind == "f" and block.dtype.itemsize == 8
-    return block.astype("f8" if double else "f4", copy=False)
+    return block.astype(_float_dtype(block), copy=False)

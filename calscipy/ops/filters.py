@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from calscipy import blocks, model
 from calscipy.errors import ArgumentError
@@ -14,7 +15,7 @@ from calscipy.history import described, recorded
 from calscipy.kernels import filters as kernels
 from calscipy.options import Device
 
-Mode = Literal["reflect", "nearest", "mirror", "constant"]
+Mode = Literal["reflect", "nearest", "mirror", "constant", "wrap"]
 FILTER_DIMS = (model.FRAMES, model.Y, model.X)
 
 
@@ -35,8 +36,9 @@ def gaussian_filter(
     sigma : float, sequence of three floats or mapping
         Standard deviation in frames and pixels: one for all, ``(frames, y, x)``, or by
         dimension, where those left out are not filtered.
-    mode : {"reflect", "nearest", "mirror", "constant"}
-        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+    mode : {"reflect", "nearest", "mirror", "constant", "wrap"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``; zeros for
+        ``"constant"``.
     device : {"cpu", "gpu", "auto"}, optional
         Where to run; the option ``device`` by default.
 
@@ -58,11 +60,8 @@ def gaussian_filter(
     sigmas = _by_dim(sigma, "sigma", default=0.0)
     if any(value < 0 for value in sigmas):
         raise ArgumentError(f"gaussian_filter needs sigma >= 0, got {sigma!r}")
-    step = blocks.Step(
-        kernels.gaussian,
-        kernels.gaussian_halo(sigmas),
-        _float_dtype(data),
-        {"sigma": sigmas, "mode": _mode(mode)},
+    step = _step(
+        kernels.gaussian, kernels.gaussian_halo(sigmas), _float_dtype(data), mode, sigma=sigmas
     )
     return _filter(data, step, device, "gaussian_filter", "Gaussian filtered")
 
@@ -71,7 +70,8 @@ def gaussian_filter(
 def median_filter(
     data: xr.DataArray,
     *,
-    size: int | Sequence[int] | Mapping[str, int] = 3,
+    size: int | Sequence[int] | Mapping[str, int] | None = None,
+    footprint: ArrayLike | None = None,
     mode: Mode = "reflect",
     device: Device | None = None,
 ) -> xr.DataArray:
@@ -81,11 +81,15 @@ def median_filter(
     ----------
     data : DataArray
         Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
-    size : int, sequence of three ints or mapping, default 3
+    size : int, sequence of three ints or mapping, optional
         Extent of the box in frames and pixels: one for all, ``(frames, y, x)``, or by
-        dimension, where those left out have extent 1.
-    mode : {"reflect", "nearest", "mirror", "constant"}
-        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+        dimension, where those left out have extent 1. 3 by default.
+    footprint : array_like of bool, shape (frames, y, x) or (y, x), optional
+        In place of ``size``: which samples around each one are taken. The centre is at half of
+        each extent, rounded down.
+    mode : {"reflect", "nearest", "mirror", "constant", "wrap"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``; zeros for
+        ``"constant"``.
     device : {"cpu", "gpu", "auto"}, optional
         Where to run; the option ``device`` by default.
 
@@ -103,8 +107,16 @@ def median_filter(
     >>> int(median_filter(movie, size=3)[1, 1, 1])
     13
     """
+    if size is not None and footprint is not None:
+        raise ArgumentError("median_filter takes size or footprint, got both. Leave one out.")
+    if footprint is not None:
+        mask = _footprint(footprint)
+        halo = kernels.box_halo(mask.shape, mode)
+        step = _step(kernels.median, halo, data.dtype, mode, footprint=mask)
+        return _filter(data, step, device, "median_filter", "median filtered")
+    size = 3 if size is None else size
     step = _box_step(kernels.median, size, data.dtype, mode)
-    return _filter(data, step, device, "median_filter", "median filtered")
+    return _filter(data, step, device, "median_filter", "median filtered", size=size)
 
 
 @recorded
@@ -123,11 +135,15 @@ def mean_filter(
     ----------
     data : DataArray
         Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
-    size : int, sequence of three ints or mapping, default 3
+    size : int, sequence of three ints or mapping, optional
         Extent of the box in frames and pixels: one for all, ``(frames, y, x)``, or by
-        dimension, where those left out have extent 1.
-    mode : {"reflect", "nearest", "mirror", "constant"}
-        What continues the movie beyond its edges, as in ``scipy.ndimage``.
+        dimension, where those left out have extent 1. 3 by default.
+    footprint : array_like of bool, shape (frames, y, x) or (y, x), optional
+        In place of ``size``: which samples around each one are taken. The centre is at half of
+        each extent, rounded down.
+    mode : {"reflect", "nearest", "mirror", "constant", "wrap"}
+        What continues the movie beyond its edges, as in ``scipy.ndimage``; zeros for
+        ``"constant"``.
     device : {"cpu", "gpu", "auto"}, optional
         Where to run; the option ``device`` by default.
 
@@ -152,8 +168,30 @@ def _box_step(kernel: Any, size: Any, dtype: np.dtype, mode: Mode) -> blocks.Ste
     sizes = tuple(int(value) for value in _by_dim(size, "size", default=1))
     if any(value < 1 for value in sizes) or sizes != _by_dim(size, "size", default=1):
         raise ArgumentError(f"size must be whole numbers from 1 on, got {size!r}")
-    arguments = {"size": sizes, "mode": _mode(mode)}
-    return blocks.Step(kernel, kernels.box_halo(sizes, mode), dtype, arguments)
+    return _step(kernel, kernels.box_halo(sizes, mode), dtype, mode, size=sizes)
+
+
+def _step(
+    kernel: Any, halo: blocks.Halo, dtype: np.dtype, mode: Mode, **arguments: Any
+) -> blocks.Step:
+    if mode not in get_args(Mode):
+        raise ArgumentError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+    wraps = mode == "wrap"
+    # What lies beyond the ends that were put around the movie reaches no sample of it.
+    arguments["mode"] = "nearest" if wraps else mode
+    return blocks.Step(kernel, halo, dtype, arguments, wraps)
+
+
+def _footprint(footprint: ArrayLike) -> np.ndarray:
+    mask = np.asarray(footprint)
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim != 3 or mask.dtype.kind not in "biuf" or not mask.any():
+        raise ArgumentError(
+            "footprint must be an array (frames, y, x) or (y, x) with at least one element that "
+            f"is not 0, got {mask.dtype} of shape {np.shape(footprint)}"
+        )
+    return mask.astype(bool)
 
 
 def _by_dim(value: Any, name: str, *, default: float) -> tuple[float, ...]:
@@ -178,18 +216,17 @@ def _by_dim(value: Any, name: str, *, default: float) -> tuple[float, ...]:
     return tuple(n.item() if isinstance(n, np.number) else n for n in numbers)
 
 
-def _mode(mode: str) -> str:
-    if mode not in get_args(Mode):
-        raise ArgumentError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
-    return mode
-
-
 def _float_dtype(data: xr.DataArray) -> np.dtype:
     return np.dtype("f8") if data.dtype.newbyteorder("=") == np.float64 else np.dtype("f4")
 
 
 def _filter(
-    data: xr.DataArray, step: blocks.Step, device: Device | None, verb: str, suffix: str
+    data: xr.DataArray,
+    step: blocks.Step,
+    device: Device | None,
+    verb: str,
+    suffix: str,
+    **used: Any,
 ) -> xr.DataArray:
     model.require_dims(data, FILTER_DIMS, verb)
     if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
@@ -202,7 +239,8 @@ def _filter(
     filtered = blocks.filtered(ordered.data, step, runs=_runs(ordered), device=device)
     result = ordered.copy(data=filtered).transpose(*data.dims)
     name = data.attrs.get("long_name", "fluorescence")
-    return described(result, units=data.attrs.get("units", "1"), long_name=f"{name}, {suffix}")
+    units = data.attrs.get("units", "1")
+    return described(result, units=units, long_name=f"{name}, {suffix}", **used)
 
 
 def _runs(movie: xr.DataArray) -> np.ndarray | None:
