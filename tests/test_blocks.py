@@ -1,4 +1,4 @@
-"""Kernels on blocks: halos, runs, rows of the whole time axis, sums over regions."""
+"""Kernels on blocks: halos, runs, rows of the whole time axis."""
 
 import pickle
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 import calscipy as cs
 from calscipy import blocks
+from calscipy.blocks import time
 from calscipy.errors import ChunkError
 
 
@@ -218,6 +218,50 @@ def test_whole_time_joins_chunks_of_traces_of_any_size():
         assert blocks.whole_time(lazy, 1, movie=False, verb="dfof").chunks == ((2, 1), (80,))
 
 
+@pytest.mark.parametrize("piece", [1, 20, 10**9])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5, 7), (2, 3, 4, 7), (0, 4, 7), (3, 4, 0)])
+def test_pixels_reach_the_kernel_a_few_at_a_time(monkeypatch, piece, threads, shape):
+    seen = []
+
+    def kernel(rows, other):
+        assert rows.flags.c_contiguous or rows.shape[-1] < 7  # one epoch of a contiguous array
+        assert rows.dtype == np.float64
+        seen.append(rows.size)
+        return rows * 2 + other
+
+    monkeypatch.setattr(time, "PIECE", piece)
+    monkeypatch.setattr(time, "CPU_COUNT", threads)
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 99, shape[::-1]).astype("u2").T  # time runs first in memory
+    other = rng.random(shape)
+    parts = [slice(0, 3), slice(3, shape[-1])]
+    out = blocks.along_time(
+        data, kernel, parts=parts, dtype=np.dtype("f4"), work=np.dtype("f8"), others=(other,)
+    )
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, (data * 2.0 + other).astype("f4"))
+    assert max(seen, default=0) <= max(piece, 7)
+    if shape == (2, 3, 4, 7):
+        rows_at_once = {1: 1, 20: 2, 10**9: 24}[piece]
+        assert len(seen) == 2 * 24 // rows_at_once
+
+
+def test_labelled_rows_stay_together(monkeypatch):
+    monkeypatch.setattr(time, "PIECE", 1)
+    calls = []
+
+    def kernel(rows, labels):
+        calls.append(list(labels))
+        return rows
+
+    rows = np.ones((4, 9))
+    options = {"parts": [slice(0, 9)], "dtype": np.dtype("f8"), "labels": np.arange(4)}
+    blocks.along_time(rows, kernel, **options)
+    blocks.along_time(da.from_array(rows, chunks=(3, 9)), kernel, **options).compute()
+    assert sorted(calls) == [[0, 1, 2], [0, 1, 2, 3], [3]]
+
+
 @pytest.mark.parametrize(("shape", "axis"), [((40, 8, 6), 0), ((8, 6, 40), 2)])
 def test_whole_time_turns_a_movie_into_bands_if_it_fits(shape, axis):
     lazy = da.ones(shape, chunks=7, dtype="u2")
@@ -225,6 +269,33 @@ def test_whole_time_turns_a_movie_into_bands_if_it_fits(shape, axis):
         whole = blocks.whole_time(lazy, axis, movie=True, verb="dfof")
     assert whole.numblocks[axis] == 1
     np.testing.assert_array_equal(whole, lazy)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "chunk_bytes", "largest"),
+    [
+        ((10, 64, 64), 0, 10 * 4 * 64 * 64, (64, 64)),  # small enough as it is
+        ((10, 64, 64), 0, 10 * 4 * 256, (16, 16)),
+        ((10, 8, 64), 0, 10 * 4 * 256, (8, 32)),
+        ((10, 64, 8), 0, 10 * 4 * 256, (32, 8)),
+        ((64, 64, 10), 2, 10 * 4 * 256, (16, 16)),
+        ((10, 2, 3, 64, 64), 0, 10 * 4 * 256, (1, 1, 16, 16)),
+        ((10, 64, 64), 0, 1, (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("chunks", [-1, {0: 4, -1: 7}])
+def test_results_are_no_larger_than_a_chunk(shape, axis, chunk_bytes, largest, chunks):
+    if chunks != -1:
+        chunks = {0: chunks[0], len(shape) - 1: chunks[-1]}
+    data = np.arange(np.prod(shape)).reshape(shape)
+    lazy = da.from_array(data, chunks=chunks)
+    with cs.set_options(chunk_bytes=chunk_bytes):
+        whole = blocks.whole_time(lazy, axis, movie=True, verb="dfof")
+    assert whole.numblocks[axis] == 1
+    pixels = [max(c) for at, c in enumerate(whole.chunks) if at != axis]
+    assert all(a <= b for a, b in zip(pixels, largest, strict=True)) or chunks != -1
+    assert np.prod(pixels) * shape[axis] * 4 <= max(chunk_bytes, shape[axis] * 4)
+    np.testing.assert_array_equal(whole, data)
 
 
 def test_a_movie_that_does_not_fit_is_refused_with_two_ways_out():
@@ -235,40 +306,3 @@ def test_a_movie_that_does_not_fit_is_refused_with_two_ways_out():
         pytest.raises(ChunkError, match=message),
     ):
         blocks.whole_time(lazy, 0, movie=True, verb="dfof")
-
-
-# -- sums over regions ---------------------------------------------------------------------
-
-
-def pixel_sums(block, weights):
-    flat = block.reshape(*block.shape[:-2], -1) @ weights.toarray().T
-    return np.moveaxis(flat, -1, 0).swapaxes(1, -1) if flat.ndim > 2 else flat.T
-
-
-def pieces_of(weights):
-    """Cut a dense (neurons, y, x) into rectangles as `roi_sums` asks for them."""
-
-    def pieces(rows, columns):
-        return sparse.csr_array(weights[:, rows, columns].reshape(len(weights), -1))
-
-    return pieces
-
-
-@pytest.mark.parametrize("chunks", [(10, 3, 4), (3, 2, 3), (4, 1, 1)])
-def test_sums_of_chunks_are_sums_of_the_whole(chunks):
-    data = stack()
-    weights = np.random.default_rng(1).integers(0, 3, (5, 3, 4)) * 1.0
-    weights[:, 1:, 2:] = 0  # whole rectangles without any weight
-    expected = np.einsum("fyx,nyx->nf", data, weights)
-    lazy = da.from_array(data, chunks=chunks)
-    for source in (data, lazy):
-        sums = blocks.roi_sums(source, pixel_sums, pieces_of(weights), 5)
-        np.testing.assert_array_equal(np.asarray(sums), expected)
-    assert sums.chunks == ((5,), lazy.chunks[0])
-
-
-def test_sums_without_any_pixel():
-    lazy = da.from_array(stack(10, 2), chunks=(3, 1, 2, 2))
-    sums = blocks.roi_sums(lazy, pixel_sums, pieces_of(np.zeros((5, 3, 4))), 5)
-    assert sums.shape == (5, 2, 10)
-    assert not sums.compute().any()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import calscipy as cs
 from calscipy import model
-from calscipy.errors import DimensionError, RoiError, TimeAxisError
+from calscipy.errors import ArgumentError, DimensionError, RoiError, TimeAxisError
 from calscipy.testing import write_recording
 
 FRAMES, Y, X = 7, 12, 15
@@ -393,3 +393,98 @@ def test_unlabelled_planes_are_refused_for_a_selection_of_planes():
     )
     with pytest.raises(RoiError, match=r"\(plane, y, x\), got"):
         cs.rois_from_labels(named.rename(plane="channel"))
+
+
+# -- shared pixels, weights, damage --------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunks", [None, (3, 5, 6)])
+def test_shared_pixels_can_be_left_out(chunks):
+    data = movie() if chunks is None else lazy(movie(), *chunks)
+    # Pixel (3, 3) belongs to 1 and 2, (4, 4) to 2 twice, which is no overlap.
+    rois = long_form([1, 1, 2, 2, 2, 2], [0, 3, 3, 4, 4, 9], [0, 3, 3, 4, 4, 9])
+    pixel = movie().values.astype(float)
+    own = cs.extract(data, rois, overlap="exclude")
+    np.testing.assert_array_equal(own[0], pixel[:, 0, 0])
+    expected = ((2 * pixel[:, 4, 4] + pixel[:, 9, 9]) / 3).astype("f4")
+    np.testing.assert_array_equal(own[1], expected)
+    shared = cs.extract(data, rois)
+    for name in ("y", "x", "neuron", "time"):
+        xr.testing.assert_identical(own[name], shared[name])
+
+
+def test_the_same_pixel_of_two_planes_is_not_shared():
+    data = movie(("frames", "plane", "y", "x"))
+    rois = long_form([1, 2, 1], [4, 4, 5], [6, 6, 5]).assign_coords(plane=("pixel", [0, 2, 0]))
+    expected = cs.extract(data, rois)
+    np.testing.assert_array_equal(cs.extract(data, rois, overlap="exclude"), expected)
+    rois = rois.assign_coords(plane=("pixel", [2, 2, 2]))
+    with pytest.raises(RoiError, match=r"1 neurons are left without pixels.*neurons 2\).*'share'"):
+        cs.extract(data, rois, overlap="exclude")
+
+
+def test_exclude_is_share_where_nothing_overlaps():
+    data = movie()
+    xr.testing.assert_equal(
+        cs.extract(data, labels(), overlap="exclude"), cs.extract(data, labels())
+    )
+
+
+def test_a_neuron_that_keeps_only_pixels_without_weight_is_named():
+    rois = long_form([1, 1, 7, 7], [2, 3, 2, 5], [2, 3, 2, 5], [1.0, 1.0, 1.0, 0.0])
+    with pytest.raises(RoiError, match=r"neurons 7\)"):
+        cs.extract(movie(), rois, overlap="exclude")
+    with pytest.raises(RoiError, match=r"positive sum of weights.*neurons 7 have"):
+        cs.extract(movie(), long_form([1, 7], [2, 5], [2, 5], [1.0, 0.0]))
+    with pytest.raises(RoiError, match=r"finite weights.*neurons 1, 7 have"):
+        cs.extract(movie(), long_form([1, 7], [2, 5], [2, 5], [np.inf, np.nan]))
+
+
+@pytest.mark.parametrize("chunks", [None, (3, 5, 6)])
+def test_nan_pixels_reach_their_neuron_in_their_frame_only(chunks):
+    data = movie(dtype="float32")
+    rois = long_form([1, 1, 2, 2, 3], [0, 3, 3, 4, 4], [0, 3, 3, 4, 4], [1.0, 2.0, 1.0, 1.0, 1.0])
+    expected = cs.extract(data, rois).values
+    values = data.values.copy()
+    values[2, 0, 0] = values[4, 3, 3] = values[:, 11, 11] = np.nan
+    expected[0, [2, 4]] = expected[1, 4] = np.nan
+    damaged = data.copy(data=values)
+    damaged = damaged if chunks is None else lazy(damaged, *chunks)
+    np.testing.assert_array_equal(cs.extract(damaged, rois), expected)
+    # A pixel of weight 0 is no part of the neuron.
+    more = long_form([1, 1, 1], [0, 3, 11], [0, 3, 11], [1.0, 2.0, 0.0])
+    np.testing.assert_array_equal(cs.extract(damaged, more)[0], expected[0])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float16", ">u2", "float64", "bool"])
+def test_every_type_of_movie(dtype):
+    values = np.random.default_rng(0).integers(0, 100, (FRAMES, Y, X)).astype(dtype)
+    data = cs.from_numpy(values, frame_rate=5)
+    for given_data in (data, lazy(data, 3, 5, 6)):
+        np.testing.assert_array_equal(cs.extract(given_data, labels()), reference(data, labels()))
+
+
+def test_bad_arguments():
+    with pytest.raises(ArgumentError, match=r"overlap must be one of \('share', 'exclude'\)"):
+        cs.extract(movie(), labels(), overlap="both")
+    with pytest.raises(ArgumentError, match="extract needs numbers, got an array of complex"):
+        cs.extract(movie(dtype="complex64"), labels())
+    with pytest.raises(RoiError, match="the ROIs hold no pixel"):
+        cs.extract(movie(), cs.rois_from_labels(labels())[:0])
+
+
+def test_weights_planes_channels_and_overlaps_of_a_lazy_volume_at_once():
+    """A loop over dense masks, in float64."""
+    dims = ("frames", "channel", "plane", "y", "x")
+    data = movie(dims)
+    rng = np.random.default_rng(5)
+    masks = np.where(rng.random((6, Y, X)) < 0.2, rng.random((6, Y, X)), 0)
+    plane = np.array([2, 0, 1, 2, 0, 1])
+    neuron, y, x = np.nonzero(masks)
+    rois = long_form(neuron, y, x, masks[neuron, y, x])
+    rois = rois.assign_coords(plane=("pixel", plane[neuron]))
+    found = cs.extract(lazy(data, 3, 1, 2, 5, 8), rois)
+    for k in range(6):
+        frames = data.values[:, :, plane[k]].astype(float)
+        expected = (frames * masks[k]).sum(axis=(-2, -1)).T / masks[k].sum()
+        np.testing.assert_allclose(found.sel(neuron=k), expected, rtol=1e-6)

@@ -36,7 +36,10 @@ _SCALARS = {
     "scanLinePeriod": ("scan_line_period", float),
     "bitDepth": ("bit_depth", int),
     "rastersPerFrame": ("rasters_per_frame", int),
+    "linesPerFrame": ("lines_per_frame", int),
+    "useInterlacedScanPattern": ("interlaced_scan", bool),
 }
+_STEADY = 0.01  # share by which a value may change from frame to frame
 _INDEXED = {
     "laserPower": "laser_power",
     "twophotonLaserPower": "laser_power_mw",
@@ -102,7 +105,7 @@ def _movie(scan: Scan, cycles: Listing[int] | None, check: Check) -> xr.Dataset:
             "units": "count",
             "long_name": "fluorescence",
             model.SOURCE_ATTR: folder.name or str(folder),
-            **_scalar_attrs(scan),
+            **_scalar_attrs(scan, images),
         },
         encoding={"preferred_chunks": _preferred_chunks((*dims, model.Y, model.X), array.shape)},
     )
@@ -224,18 +227,17 @@ def _pixel_coords(scan: Scan, shape: tuple[int, int]) -> dict[str, xr.Variable]:
     return coords
 
 
-def _scalar_attrs(scan: Scan) -> dict[str, Any]:
+def _scalar_attrs(scan: Scan, images: Images) -> dict[str, Any]:
     attrs: dict[str, Any] = {"prairieview_version": scan.version}
+    attrs["sequence_type"] = ", ".join(sorted({sequence.type for sequence in images.sequences}))
     started = scan.started
     attrs["date"] = started.isoformat() if started else scan.date
     if scan.notes:
         attrs["notes"] = scan.notes
     for key, (name, kind) in _SCALARS.items():
-        entry = scan.state.get(key)
-        if isinstance(entry, Entry):
-            value = _typed(entry.value, kind)
-            if value is not None:
-                attrs[name] = value
+        value = _shared(recording.scalars(scan, images, key), kind)
+        if value is not None:
+            attrs[name] = value
     for key, name in _INDEXED.items():
         entries = scan.state.get(key)
         if isinstance(entries, dict) and all(isinstance(e, Entry) for e in entries.values()):
@@ -246,7 +248,24 @@ def _scalar_attrs(scan: Scan) -> dict[str, Any]:
     return attrs
 
 
+def _shared(texts: set[str | None], kind: type) -> Any:
+    """Return the one value of all images; None if it changes, is unknown or not there.
+
+    Periods are measured anew for every frame by some versions: their median counts.
+    """
+    values = {None if text is None else _typed(text, kind) for text in texts}
+    if len(values) == 1:
+        return values.pop()
+    if kind is not float or None in values:
+        return None
+    numbers = np.array(list(values))
+    steady = np.ptp(numbers) <= _STEADY * np.abs(numbers).min()
+    return float(np.median(numbers)) if steady else None
+
+
 def _typed(text: str, kind: type) -> Any:
+    if kind is bool:
+        return {"True": True, "False": False}.get(text)
     try:
         return kind(text)
     except ValueError:

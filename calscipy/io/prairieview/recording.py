@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Sequence as Listing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ class Images:
     def planes(self) -> int:
         """Planes of one volume; 1 for a plane series."""
         return int(self.names.shape[2])
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """Keys of the state that some frame or sequence sets anew."""
+        states = [sequence.state for sequence in {id(s): s for s in self.sequences}.values()]
+        states += [f.state for row in self.frames for f in row if f is not None and f.state]
+        return frozenset().union(*states)
 
 
 def arrange(scan: Scan, cycles: Listing[int] | None = None) -> Images:
@@ -325,11 +333,19 @@ _NO_FRAME = Frame(0, 0.0, 0.0, (), None, None)
 
 def changes(images: Images, key: str) -> bool:
     """Tell whether any frame or sequence sets a key of the state anew."""
-    return any(key in sequence.state for sequence in images.sequences) or any(
-        frame is not None and frame.state is not None and key in frame.state
-        for row in images.frames
+    return key in images.changed
+
+
+def scalars(scan: Scan, images: Images, key: str) -> set[str | None]:
+    """Return the values that a key of the state takes in the images, None where it has none."""
+    if not changes(images, key):
+        return {_scalar(scan, images.sequences[0], _NO_FRAME, key)}
+    return {
+        _scalar(scan, sequence, frame, key)
+        for sequence, row in zip(images.sequences, images.frames, strict=True)
         for frame in row
-    )
+        if frame is not None
+    }
 
 
 def z_devices(scan: Scan) -> list[str]:
