@@ -54,7 +54,8 @@ class set_options:
         Bytes that one operation may hold when it needs the whole time axis at once,
         2 GiB at first.
     chunk_bytes : int
-        Bytes of one dask chunk of a movie opened in whole frames, 32 MiB at first.
+        Bytes of one dask chunk of a movie opened in whole frames, and of one tile of a result
+        along time, 32 MiB at first.
     progress : bool
         Show a progress bar on long work.
 

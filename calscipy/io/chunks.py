@@ -36,24 +36,32 @@ def frames_per_chunk(frame_bytes: int, frames: int) -> int:
 def rows_per_band(movie: xr.DataArray) -> int:
     """Return the height of a band of rows over all frames that fits into memory.
 
+    Every thread holds a band as it was read, and the next one is read before the last piece of
+    this one is done: two bands for each thread are to fit into ``memory_limit``, or one of 16 rows
+    where that is all that fits. What operations along time make of a band comes in pieces of
+    ``chunk_bytes`` (see `calscipy.blocks.whole_time`), a few for each thread, on top of the limit.
+    There are eight bands so that several threads have work, fewer if those were under 16 rows.
+
     Raises
     ------
     ChunkError
         If not even 16 rows of all frames fit.
     """
     sizes = movie.sizes
-    row_bytes = sizes[model.FRAMES] * sizes[model.X] * movie.dtype.itemsize
+    row_bytes = max(1, sizes[model.FRAMES] * sizes[model.X] * movie.dtype.itemsize)
     workers = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-    rows = get_option("memory_limit") // (workers * max(row_bytes, 1))
-    if rows < min(MIN_ROWS, sizes[model.Y]):
+    share = get_option("memory_limit") // workers
+    least = min(MIN_ROWS, sizes[model.Y])
+    if share < least * row_bytes:
         raise ChunkError(
-            f"{MIN_ROWS} rows of all {sizes[model.FRAMES]} frames need {MIN_ROWS * row_bytes} "
+            f"{least} rows of all {sizes[model.FRAMES]} frames need {least * row_bytes} "
             f"bytes for each of {workers} threads, more than memory_limit="
             f"{get_option('memory_limit')}. Save the movie first and open the store "
             "(movie.cs.to_zarr(path) or session.save(path)), or raise the limit with "
             "calscipy.set_options(memory_limit=...)."
         )
-    return int(min(rows, sizes[model.Y]))
+    wanted = -(-sizes[model.Y] // MIN_CHUNKS)
+    return int(max(least, min(wanted, share // (2 * row_bytes))))
 
 
 def chunk_movie(movie: xr.Dataset, chunks: Chunks) -> xr.Dataset:

@@ -32,8 +32,6 @@ def along_time(
         raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
     dim = model.time_dim(data, verb)
     movie = dim == model.FRAMES
-    if data.dtype.kind != "f":
-        data = data.copy(data=data.data.astype(float_dtype(data)))
     ordered = data.transpose(..., dim)
     parts = model.epochs(data) if split_epochs else [slice(0, data.sizes[dim])]
     result = blocks.along_time(
@@ -41,6 +39,7 @@ def along_time(
         kernel,
         parts=parts,
         dtype=np.dtype(dtype or float_dtype(data)),
+        work=float_dtype(data) if data.dtype.kind != "f" else None,
         valid=_valid(data, ordered.dims) if movie else None,
         others=tuple(_rows(other.transpose(*data.dims), dim, verb) for other in others),
         labels=labels,

@@ -150,7 +150,7 @@ def _dfof_rows(
     rows = low.any(axis=-1)
     if rows.any():
         outcome = "divided by the floor" if clip else "NaN"
-        which = f"{rows.sum()} pixels"
+        which = "some pixels"  # a movie comes in pieces, each of which would give its own number
         if labels is not None:
             where = np.nonzero(rows)[0]
             which = f"neurons {first_few([labels[at] for at in np.unique(where)], 10)}"

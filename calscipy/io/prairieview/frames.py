@@ -7,13 +7,12 @@ into their destination) and directory; whatever does not look exactly like that 
 
 from __future__ import annotations
 
-import functools
-import io
+import itertools
 import logging
 import os
-import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,98 +20,25 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from dask.system import CPU_COUNT
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from calscipy.errors import FrameError
+from calscipy.io.prairieview.plain import (
+    OPEN_FLAGS,
+    PIXELS_OFFSET,
+    FrameLayout,
+    check_plain,
+    read_at,
+    read_plain,
+)
 
 FILL_VALUE = 0
-PIXELS_OFFSET = 8
-_ROWS_PER_STRIP = 8
-_SCRATCH_BYTES = 348  # software, date, resolutions and MetaMorph tables before the directory
-_TAGS = 19
-_SHORT, _LONG = 3, 4
-
-
-class _NotPlain(Exception):
-    """The bytes are not those of a plain one-page frame."""
-
-
-@dataclass(frozen=True)
-class FrameLayout:
-    """Where everything lies in a plain one-page frame of one shape."""
-
-    height: int
-    width: int
-
-    @functools.cached_property
-    def pixel_bytes(self) -> int:
-        """Bytes of the pixels."""
-        return 2 * self.height * self.width
-
-    @functools.cached_property
-    def tail_bytes(self) -> int:
-        """Bytes from the end of the pixels to the end of the directory."""
-        directory = 2 + 12 * _TAGS + 4
-        return self.padding + 8 * self.strips + _SCRATCH_BYTES + directory
-
-    @property
-    def padding(self) -> int:
-        """Bytes that bring the strip tables to a multiple of four."""
-        return -(PIXELS_OFFSET + self.pixel_bytes) % 4
-
-    @property
-    def strips(self) -> int:
-        """Strips of eight rows."""
-        return -(-self.height // _ROWS_PER_STRIP)
-
-    @property
-    def file_bytes(self) -> int:
-        """Bytes of the smallest complete file."""
-        return PIXELS_OFFSET + self.pixel_bytes + self.tail_bytes
-
-    @functools.cached_property
-    def header(self) -> bytes:
-        """The first eight bytes."""
-        return b"II*\0" + struct.pack("<I", self.file_bytes - (2 + 12 * _TAGS + 4))
-
-    @functools.cached_property
-    def _expected(self) -> tuple[tuple[int, bytes], ...]:
-        """Bytes that must stand in the tail, with their offsets: strips, shape, type."""
-        strip = 2 * _ROWS_PER_STRIP * self.width
-        offsets = np.arange(self.strips, dtype="<u4") * strip + PIXELS_OFFSET
-        counts = np.full(self.strips, strip, "<u4")
-        counts[-1] = self.pixel_bytes - strip * (self.strips - 1)
-        tables = self.padding
-        table_at = PIXELS_OFFSET + self.pixel_bytes + self.padding
-        inline = self.strips == 1
-        directory = self.padding + 8 * self.strips + _SCRATCH_BYTES
-        fields = {
-            0: struct.pack("<HHII", 254, _LONG, 1, 0),
-            1: struct.pack("<HHII", 256, _LONG, 1, self.width),
-            2: struct.pack("<HHII", 257, _LONG, 1, self.height),
-            3: struct.pack("<HHII", 258, _SHORT, 1, 16),
-            4: struct.pack("<HHII", 259, _SHORT, 1, 1),
-            7: struct.pack("<HHII", 273, _LONG, self.strips, PIXELS_OFFSET if inline else table_at),
-            9: struct.pack(
-                "<HHII",
-                279,
-                _LONG,
-                self.strips,
-                self.pixel_bytes if inline else table_at + 4 * self.strips,
-            ),
-        }
-        expected = [(directory, struct.pack("<H", _TAGS))]
-        expected += [(directory + 2 + 12 * at, entry) for at, entry in fields.items()]
-        if not inline:
-            expected.append((tables, offsets.tobytes() + counts.tobytes()))
-        return tuple(expected)
-
-    def matches(self, header: bytes, tail: bytes) -> bool:
-        """Tell whether header and tail are those of a plain frame of this shape."""
-        return header == self.header and all(
-            tail[at : at + len(wanted)] == wanted for at, wanted in self._expected
-        )
+_UNKNOWN, _PLAIN, _OTHER = range(3)  # what is known of a file
+_LOCKS = 64  # files that can be checked at once
+_THREADS = min(8, CPU_COUNT)
+_SMALL_BYTES = 2**24  # reads that are not worth several threads
 
 
 class FrameArray(BackendArray):
@@ -153,7 +79,12 @@ class FrameArray(BackendArray):
         self.shape = (*names.shape, *shape)
         self.dtype = np.dtype("<u2").newbyteorder("=")
         self.token = token
-        self._checked = np.zeros(names.shape, dtype=bool)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start without knowledge of the files, as every process does."""
+        self._known = bytearray([_UNKNOWN]) * self.names.size
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def __dask_tokenize__(self) -> str:
         return self.token
@@ -164,119 +95,120 @@ class FrameArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
-    def path(self, index: tuple[int, ...]) -> Path:
-        """Return the path of one image's file."""
-        return Path(self.folder, self.names[index].decode())
-
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         selections = [
             np.atleast_1d(np.arange(size)[item]) for size, item in zip(self.shape, key, strict=True)
         ]
         *leading, rows, columns = selections
         out = np.empty([len(selection) for selection in selections], self.dtype)
-        first, last = (int(rows.min()), int(rows.max()) + 1) if rows.size else (0, 0)
+        if out.size:
+            table = np.ix_(*leading)
+            part = _Part(
+                numbers=np.ravel_multi_index(table, self.names.shape).ravel(),
+                names=self.names[table].ravel(),
+                valid=self.valid[table].ravel(),
+                pages=None if self.pages is None else self.pages[table].ravel(),
+            )
+            images = out.reshape(-1, *out.shape[-2:])
+            # Only the main thread reads in several threads: others are those of dask, which has
+            # as many of them as the user wants.
+            threads = _THREADS if threading.current_thread() is threading.main_thread() else 1
+            if threads == 1 or out.nbytes < _SMALL_BYTES:
+                self._read_images(part, images, rows, columns)
+            else:
+                edges = np.linspace(0, len(images), 4 * threads + 1).astype(int)
+                with ThreadPoolExecutor(threads) as pool:
+                    jobs = [
+                        pool.submit(self._read_images, part[a:b], images[a:b], rows, columns)
+                        for a, b in itertools.pairwise(edges)
+                    ]
+                    for job in jobs:
+                        job.result()
+        dropped = tuple(at for at, item in enumerate(key) if isinstance(item, int | np.integer))
+        return out.squeeze(axis=dropped)
+
+    def _read_images(
+        self, part: _Part, out: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> None:
+        """Read rows and columns of some images, of shape (images, rows, columns)."""
+        first, last = int(rows.min()), int(rows.max()) + 1
         straight = np.array_equal(rows, np.arange(first, last)) and np.array_equal(
             columns, np.arange(self.shape[-1])
         )
         band = None if straight else np.empty((last - first, self.shape[-1]), self.dtype)
-        with _OpenFile() as opened:
-            for position in np.ndindex(*out.shape[:-2]):
-                index = tuple(
-                    int(selection[at]) for selection, at in zip(leading, position, strict=True)
-                )
-                target = out[position] if band is None else band
-                if out.size:
-                    self._read_image(index, target, first, opened)
+        buffers = self.layout.buffers()
+        pages = [0] * len(out) if part.pages is None else part.pages.tolist()
+        # Strings, not Paths, which take longer to make than a file to open.
+        paths = [f"{self.folder}{os.sep}{name.decode()}" for name in part.names.tolist()]
+        files = zip(part.numbers.tolist(), paths, part.valid.tolist(), pages, out, strict=True)
+        with _OpenFile() as slow:
+            for number, path, valid, page, image in files:
+                if not valid:
+                    image[...] = FILL_VALUE
+                    continue
+                target = image if band is None else band
+                if part.pages is not None or not self._read_plain(
+                    path, number, target, first, buffers
+                ):
+                    whole = slow.page(Path(path), page, self.shape[-2:])
+                    target[...] = whole[first:last]
                 if band is not None:
-                    out[position] = band[np.ix_(rows - first, columns)]
-        dropped = tuple(at for at, item in enumerate(key) if isinstance(item, int | np.integer))
-        return out.squeeze(axis=dropped)
-
-    def _read_image(
-        self, index: tuple[int, ...], target: np.ndarray, first: int, opened: _OpenFile
-    ) -> None:
-        """Read rows from ``first`` on of one image into ``target``."""
-        if not self.valid[index]:
-            target[...] = FILL_VALUE
-            return
-        path = self.path(index)
-        page = 0 if self.pages is None else int(self.pages[index])
-        if self.pages is None and self._read_plain(path, index, target, first):
-            return
-        image = opened.page(path, page, (self.layout.height, self.layout.width))
-        target[...] = image[first : first + len(target)]
+                    image[...] = band[np.ix_(rows - first, columns)]
 
     def _read_plain(
-        self, path: Path, index: tuple[int, ...], target: np.ndarray, first: int
+        self,
+        path: str,
+        number: int,
+        target: np.ndarray,
+        first: int,
+        buffers: tuple[bytearray, bytearray],
     ) -> bool:
-        """Read rows of a plain frame; False if the file is of another kind."""
+        """Read rows of a plain frame from ``first`` on; False if the file is of another kind."""
         try:
             if len(target) == self.layout.height:
-                read_plain(path, target, self.layout)
-            else:
-                self._read_band(path, index, target, first)
-        except _NotPlain:
-            return False
+                return read_plain(path, target, self.layout, buffers)
+            return self._read_band(path, number, target, first)
         except OSError as error:
             raise _unreadable(path, error) from error
-        return True
 
-    def _read_band(
-        self, path: Path, index: tuple[int, ...], target: np.ndarray, first: int
-    ) -> None:
-        start = PIXELS_OFFSET + 2 * self.layout.width * first
-        with path.open("rb", buffering=0) as stream:
-            if not self._checked[index]:
-                check_plain(stream, self.layout)
-                self._checked[index] = True
-            if _read_at(stream, [target], start) != target.nbytes:
-                raise _NotPlain
+    def _read_band(self, path: str, number: int, target: np.ndarray, first: int) -> bool:
+        known = self._known
+        if known[number] == _OTHER:
+            return False
+        file = os.open(path, OPEN_FLAGS)
+        try:
+            if known[number] == _UNKNOWN:
+                # Threads that come to the same file at once wait: it is checked by the first.
+                with self._locks[number % _LOCKS]:
+                    if known[number] == _UNKNOWN:
+                        known[number] = _PLAIN if check_plain(file, self.layout) else _OTHER
+            if known[number] == _OTHER:
+                return False
+            start = PIXELS_OFFSET + 2 * self.layout.width * first
+            return read_at(file, (target,), start) == target.nbytes
+        finally:
+            os.close(file)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_checked": np.zeros(self.names.shape, dtype=bool)}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_known", "_locks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
 
-def read_plain(path: Path, target: np.ndarray, layout: FrameLayout) -> None:
-    """Read one whole plain frame into ``target`` with one positional read."""
-    header, tail = bytearray(PIXELS_OFFSET), bytearray(layout.tail_bytes)
-    with path.open("rb", buffering=0) as stream:
-        count = _read_at(stream, [header, target, tail], 0)
-    if count != layout.file_bytes or not layout.matches(bytes(header), bytes(tail)):
-        raise _NotPlain
+@dataclass(frozen=True)
+class _Part:
+    """Some images in the order in which they are read."""
 
+    numbers: np.ndarray  # in the table of all images
+    names: np.ndarray
+    valid: np.ndarray
+    pages: np.ndarray | None
 
-def check_plain(stream: io.FileIO, layout: FrameLayout) -> None:
-    """Check header and directory of a plain frame without reading its pixels."""
-    header, tail = bytearray(PIXELS_OFFSET), bytearray(layout.tail_bytes)
-    count = _read_at(stream, [header], 0)
-    count += _read_at(stream, [tail], PIXELS_OFFSET + layout.pixel_bytes)
-    if count != len(header) + len(tail) or not layout.matches(bytes(header), bytes(tail)):
-        raise _NotPlain
-
-
-def is_plain(path: Path, layout: FrameLayout) -> bool:
-    """Tell from header and directory whether a file is a plain frame of this shape."""
-    try:
-        with path.open("rb", buffering=0) as stream:
-            check_plain(stream, layout)
-    except _NotPlain:
-        return False
-    return True
-
-
-def _read_at(stream: io.FileIO, buffers: list[Any], offset: int) -> int:
-    """Fill buffers from one place in a file; fewer bytes come back at its end."""
-    views = [memoryview(buffer).cast("B") for buffer in buffers]
-    if hasattr(os, "preadv"):
-        return os.preadv(stream.fileno(), views, offset)
-    stream.seek(offset)
-    total = 0
-    for view in views:
-        count = stream.readinto(view) or 0
-        total += count
-        if count < len(view):
-            break
-    return total
+    def __getitem__(self, item: slice) -> _Part:
+        pages = None if self.pages is None else self.pages[item]
+        return _Part(self.numbers[item], self.names[item], self.valid[item], pages)
 
 
 class _OpenFile:
@@ -314,6 +246,15 @@ class _OpenFile:
             raise _unreadable(path, error) from error
 
 
+def is_plain(path: Path, layout: FrameLayout) -> bool:
+    """Tell from header and directory whether a file is a plain frame of this shape."""
+    file = os.open(path, OPEN_FLAGS)
+    try:
+        return check_plain(file, layout)
+    finally:
+        os.close(file)
+
+
 def probe_shape(path: Path) -> tuple[int, int]:
     """Return height and width of the first page of a file."""
     with quiet_tifffile(), tifffile.TiffFile(path, is_ome=False) as file:
@@ -343,7 +284,7 @@ def _page_fault(
     return None if ends and max(ends) <= size else "cut short"
 
 
-def _unreadable(path: Path, error: Exception) -> FrameError:
+def _unreadable(path: str | Path, error: Exception) -> FrameError:
     return FrameError(
         f"{path}: the frame cannot be read ({error}). Copy it again, or open the recording with "
         "check='headers', which looks into every file and masks the damaged ones in 'valid'."
