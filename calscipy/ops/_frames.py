@@ -1,0 +1,41 @@
+"""What the corrections of frames share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from calscipy import model
+from calscipy.blocks.per_frame import require_host
+from calscipy.errors import ArgumentError
+
+
+def require_movie(data: xr.DataArray, verb: str) -> None:
+    """Raise unless this is a movie of numbers in the memory of the host."""
+    model.require_dims(data, (model.FRAMES, model.Y, model.X), verb)
+    if data.dtype.kind not in "iuf":
+        raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
+    require_host(data.data, verb)
+
+
+def require_same_times(data: xr.DataArray, other: Any, verb: str) -> None:
+    """Raise if both have times along frames and these are not exactly the same."""
+    both = model.TIME in data.coords and model.TIME in other.coords
+    if both and not np.array_equal(
+        model.coordinate(data, model.TIME), model.coordinate(other, model.TIME)
+    ):
+        raise ArgumentError(
+            f"{verb}: the shifts are of other times than the movie. Select the same frames of "
+            "both, for instance shifts.isel(frames=slice(0, 100))."
+        )
+
+
+def add_known(data: xr.DataArray, name: str, moved: xr.Variable) -> xr.Variable:
+    """Add a movement to the one that a coordinate already tells of; NaN is no movement."""
+    if name not in data.coords:
+        return moved
+    before = xr.Variable(data[name].dims, model.coordinate(data, name))
+    total = before.fillna(0) + moved.fillna(0)
+    return total.where(before.notnull() | moved.notnull())
