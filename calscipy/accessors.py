@@ -85,8 +85,16 @@ class MovieMethods(TemporalMethods):
     gaussian_filter = as_method(ops.gaussian_filter)
     median_filter = as_method(ops.median_filter)
     mean_filter = as_method(ops.mean_filter)
+    bin = as_method(ops.bin)
+    subtract_background = as_method(ops.subtract_background)
+    estimate_scan_phase = as_method(ops.estimate_scan_phase)
+    correct_scan_phase = as_method(ops.correct_scan_phase)
+    estimate_shifts = as_method(ops.estimate_shifts)
+    apply_shifts = as_method(ops.apply_shifts)
     project = as_method(ops.project)
+    summary = as_method(ops.summary)
     extract = as_method(ops.extract)
+    extract_neuropil = as_method(ops.extract_neuropil)
 
 
 class ImageMethods(Methods):
@@ -100,6 +108,7 @@ class TracesMethods(TemporalMethods):
 
     __slots__ = ()
 
+    correct_time_offset = as_method(ops.correct_time_offset)
     events = as_method(ops.events)
 
 

@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import dask
 import numpy as np
@@ -18,20 +18,23 @@ import xarray as xr
 from calscipy._version import __version__
 
 P = ParamSpec("P")
-Operation = Callable[Concatenate[xr.DataArray, P], xr.DataArray]
+Result = TypeVar("Result", xr.DataArray, xr.Dataset)
+Operation = Callable[Concatenate[xr.DataArray, P], Result]
+
+OF_ONE_ARRAY = ("units", "long_name", "cell_methods")  # these mean nothing on a Dataset
 
 
-def recorded(operation: Operation[P]) -> Operation[P]:
+def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
     """Keep the attributes of the input and add a line to its history.
 
     The result has the attributes of the input, changed by those that the operation sets
     (whatever ``xr.set_options(keep_attrs=)`` says), and a history with one more line.
-    Arguments left at None are not written.
+    Arguments left at None are not written. In a Dataset every variable has the history too.
     """
     signature = inspect.signature(operation)
 
     @functools.wraps(operation)
-    def wrapper(data: xr.DataArray, *args: P.args, **kwargs: P.kwargs) -> xr.DataArray:
+    def wrapper(data: xr.DataArray, *args: P.args, **kwargs: P.kwargs) -> Result:
         if not isinstance(data, xr.DataArray):
             raise TypeError(
                 f"{operation.__name__} needs an xarray.DataArray, got {type(data).__name__}. "
@@ -42,9 +45,15 @@ def recorded(operation: Operation[P]) -> Operation[P]:
         bound.apply_defaults()
         arguments = {name: value for name, value in list(bound.arguments.items())[1:]}
         resolved = result.attrs.pop(ARGUMENTS, {})
-        attrs = {**data.attrs, **result.attrs}
         line = history_line(operation.__name__, {**arguments, **resolved})
-        return result.assign_attrs(attrs | {"history": append(data.attrs.get("history"), line)})
+        history = {"history": append(data.attrs.get("history"), line)}
+        kept = dict(data.attrs)
+        if isinstance(result, xr.Dataset):
+            kept = {name: value for name, value in kept.items() if name not in OF_ONE_ARRAY}
+            result = result.assign(
+                {name: array.assign_attrs(history) for name, array in result.data_vars.items()}
+            )
+        return result.assign_attrs({**kept, **result.attrs, **history})
 
     return wrapper  # type: ignore[return-value]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xarray as xr
 
 from calscipy import model, ops, trees
+from calscipy.accessors import KINDS
 from calscipy.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ VERBS: dict[str, Verb] = {
     "gaussian_filter": Verb(ops.gaussian_filter, model.MOVIE, model.MOVIE, model.MOVIE),
     "median_filter": Verb(ops.median_filter, model.MOVIE, model.MOVIE, model.MOVIE),
     "mean_filter": Verb(ops.mean_filter, model.MOVIE, model.MOVIE, model.MOVIE),
+    "subtract_background": Verb(ops.subtract_background, model.MOVIE, model.MOVIE, model.MOVIE),
+    "correct_scan_phase": Verb(ops.correct_scan_phase, model.MOVIE, model.MOVIE, model.MOVIE),
+    "apply_shifts": Verb(ops.apply_shifts, model.MOVIE, model.MOVIE, model.MOVIE),
     "extract": Verb(ops.extract, model.MOVIE, model.TRACES, model.TRACES),
+    "extract_neuropil": Verb(
+        ops.extract_neuropil, model.MOVIE, model.TRACES, "neuropil", latest=False
+    ),
     "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, "baseline", latest=False),
     "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),
     "dfof": Verb(ops.dfof, model.TRACES, model.TRACES, "dfof"),
@@ -51,8 +58,9 @@ class SessionMethods:
         if name.startswith("_"):
             raise AttributeError(name)
         hint = ""
-        if name in ops.__all__:
-            hint = f" Its result does not fit into a session: use session.movie.cs.{name}(...)."
+        for kind in (model.MOVIE, model.TRACES):
+            if hasattr(KINDS[kind], name):
+                hint = f" That one works on arrays: session.{kind}.cs.{name}(...)."
         raise AttributeError(f"session.cs has no {name!r}; it offers {', '.join(VERBS)}.{hint}")
 
     def __dir__(self) -> list[str]:
@@ -75,7 +83,7 @@ def _bind(name: str, verb: Verb) -> Callable[..., ImagingSession]:
         result = verb.operation(data, *args, **kwargs)
         tree = trees.put(session.tree, group, variable, result, latest=verb.latest)
         if name == "extract":
-            tree = _with_rois(tree, *args, **kwargs)
+            tree = _with_rois(tree, args[0] if args else kwargs["rois"])
         return type(session)(tree)
 
     method.__signature__ = _signature(name, verb)  # type: ignore[attr-defined]

@@ -18,8 +18,22 @@ import xarray as xr
 import calscipy as cs
 from calscipy import accessors, ops
 
-MOVIE_ONLY = {"gaussian_filter", "median_filter", "mean_filter", "project", "extract"}
-TRACES_ONLY = {"events"}
+MOVIE_ONLY = {
+    "apply_shifts",
+    "bin",
+    "correct_scan_phase",
+    "estimate_scan_phase",
+    "estimate_shifts",
+    "extract",
+    "extract_neuropil",
+    "gaussian_filter",
+    "mean_filter",
+    "median_filter",
+    "project",
+    "subtract_background",
+    "summary",
+}
+TRACES_ONLY = {"correct_time_offset", "events"}
 TEMPORAL = {"baseline", "dfof", "detrend"}
 OWNERS = {
     "movies": MOVIE_ONLY | TEMPORAL,
@@ -37,6 +51,7 @@ SINGULAR = {"movies": "a movie", "traces": "an array of traces"}
 NOT_METHODS = {  # their first argument is no recording
     "labels_from_rois",
     "masks_from_rois",
+    "neuropil_rois",
     "roi_hulls",
     "roi_statistics",
     "rois_from_labels",
@@ -130,7 +145,7 @@ def test_a_verb_of_the_wrong_kind_names_its_owner(data, name):
 
 
 def test_a_word_that_nobody_knows():
-    with pytest.raises(AttributeError, match=r"no 'smooth'; it offers baseline, .*to_zarr here"):
+    with pytest.raises(AttributeError, match=r"no 'smooth'; it offers apply_shifts, .*to_zarr here"):
         _ = movie().cs.smooth
     with pytest.raises(AttributeError, match="__array__"):
         _ = movie().cs.__array__

@@ -133,9 +133,20 @@ def test_verbs_on_movies_and_traces(session, recording):
         one.cs.dfof(method="mean", on="images")
 
 
+def test_neuropil_stands_beside_the_traces(session, recording):
+    rois = recording[1].labels
+    one = session.sel(channel="Ch2").cs.subtract_background(10.0)
+    done = one.cs.extract(rois, overlap="exclude").cs.extract_neuropil(rois, min_pixels=20)
+    assert set(done.tree["traces"].data_vars) == {"traces", "neuropil"}
+    assert done.tree["traces"].attrs["latest"] == "traces"
+    expected = one.movie.cs.extract_neuropil(rois, min_pixels=20)
+    np.testing.assert_array_equal(done.tree["traces"]["neuropil"].values, expected.values)
+    assert done.rois.sizes["pixel"] == (rois > 0).sum()
+
+
 def test_what_does_not_fit_a_session_is_absent(session):
     assert "project" not in dir(session.cs)
-    with pytest.raises(AttributeError, match=r"use session\.movie\.cs\.project"):
+    with pytest.raises(AttributeError, match=r"session\.movie\.cs\.project"):
         session.cs.project()
     with pytest.raises(AttributeError, match="it offers gaussian_filter"):
         session.cs.nonsense  # noqa: B018

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask
@@ -63,6 +63,21 @@ def labels():
     return stack
 
 
+def late_traces():
+    return traces().assign_coords(time_offset=("neuron", [0.0, 0.03, 0.06], {"units": "s"}))
+
+
+def shifts():
+    """Shifts of every frame and plane, whole and fractional."""
+    rng = np.random.default_rng(2)
+    moves = {name: (("frames", "plane"), rng.normal(0, 1, (FRAMES, 2))) for name in SHIFTS}
+    return xr.Dataset(moves, {"time": movie().time})
+
+
+SHIFTS = ("y_shift", "x_shift")
+EXTRACTS = (cs.extract, cs.extract_neuropil)
+
+
 @dataclass
 class Case:
     op: Callable[..., xr.DataArray]
@@ -110,7 +125,15 @@ CASES = [
         None,
         "fluorescence, Gaussian filtered",
     ),
-    Case(cs.median_filter, movie, {}, None, "fluorescence, median filtered", dtype="uint16"),
+    Case(
+        cs.median_filter,
+        movie,
+        {},
+        None,
+        "fluorescence, median filtered",
+        {"size": 3},
+        dtype="uint16",
+    ),
     Case(
         cs.mean_filter,
         movie,
@@ -131,6 +154,42 @@ CASES = [
         for r, d in REDUCES.items()
     ),
     Case(cs.extract, movie, {"rois": labels()}, None, "fluorescence of ROIs", name="traces"),
+    Case(
+        cs.extract_neuropil,
+        movie,
+        {"rois": labels(), "inner": 0, "min_pixels": 1},
+        None,
+        "neuropil fluorescence around ROIs",
+        name="neuropil",
+    ),
+    Case(
+        cs.median_filter,
+        movie,
+        {"footprint": np.eye(3, dtype=bool), "mode": "wrap"},
+        None,
+        "fluorescence, median filtered",
+        dtype="uint16",
+    ),
+    *(
+        Case(
+            cs.bin,
+            movie,
+            {"frames": 5, "y": 2, "reduce": r},
+            None,
+            f"fluorescence, {r} of bins",
+            dtype="int64" if r == "sum" else "uint16" if r in ("max", "min") else "float32",
+        )
+        for r in REDUCES
+    ),
+    *(
+        Case(cs.subtract_background, movie, arguments, None, "fluorescence, background subtracted")
+        for arguments in ({"level": 900.5}, {"percentile": 20})
+    ),
+    Case(
+        cs.correct_scan_phase, movie, {"shift": 0.4}, None, "fluorescence, scan phase corrected"
+    ),
+    Case(cs.apply_shifts, movie, {"shifts": shifts()}, None, "fluorescence, motion corrected"),
+    Case(cs.correct_time_offset, late_traces, {}, None, "fluorescence, at common times"),
     *(
         Case(op, make, {"method": method}, units, name, used, name=op.__name__)
         for op, units, name in ((cs.baseline, None, "baseline F₀"), (cs.dfof, "1", "ΔF/F₀"))
@@ -180,8 +239,9 @@ def same(left, right):
 
 
 def test_every_public_op_is_here():
-    of_rois = {"labels_from_rois", "masks_from_rois"}  # they take no movie and no traces
-    there = {name for name in cs.ops.__all__ if not name.startswith("roi")} - of_rois
+    of_rois = {name for name in cs.ops.__all__ if "roi" in name}  # they take ROIs alone
+    several = {"summary", "estimate_shifts", "estimate_scan_phase"}  # not one lazy array each
+    there = set(cs.ops.__all__) - of_rois - several
     assert there == {case.op.__name__ for case in CASES}
 
 
@@ -195,6 +255,7 @@ def test_words(case):
     assert result.dtype == case.dtype
     assert result.name == (case.name or data.name)
     known = {"units", "long_name", "history", "state", "cell_methods", model.LEVEL_ATTR}
+    known |= {"time_offset"} if case.op is cs.correct_time_offset else set()
     assert set(result.attrs) <= known
 
 
@@ -249,13 +310,20 @@ def test_coordinates_are_kept(case):
     kept = dict(data.coords)
     if case.op is cs.project:
         kept = {name: coord for name, coord in kept.items() if "frames" not in coord.dims}
-    elif case.op is cs.extract:
+    elif case.op is cs.bin:
+        assert result.dims == data.dims
+        assert result.coords.keys() == kept.keys()
+        changed = {"time", "y", "epoch", "cycle", "valid"}  # see tests/ops/test_bin.py
+        kept = {name: coord for name, coord in kept.items() if name not in changed}
+    elif case.op in EXTRACTS:
         kept = {name: kept[name] for name in ("channel",)}
         for name in ("time", "epoch", "cycle"):
             np.testing.assert_array_equal(result[name], data[name])
     else:
         assert result.dims == data.dims
-        assert result.coords.keys() == kept.keys()
+        added = {cs.apply_shifts: set(SHIFTS), cs.correct_scan_phase: {"scan_phase"}}
+        kept.pop("time_offset", None)
+        assert result.coords.keys() == kept.keys() | added.get(case.op, set())
     for name, coord in kept.items():
         xr.testing.assert_identical(result[name].variable, coord.variable)
     for name in result.indexes:
@@ -294,7 +362,7 @@ def test_the_order_of_dimensions_does_not_matter(case):
     data = case.make()
     expected = case(data)
     turned = case(data.transpose())
-    if case.op not in (cs.extract, cs.project):
+    if case.op not in (*EXTRACTS, cs.project):
         assert turned.dims == data.dims[::-1]
     np.testing.assert_array_equal(turned.transpose(*expected.dims), expected)
 
@@ -335,6 +403,9 @@ def test_building_computes_nothing(case):
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.make is movie], ids=str)
 def test_building_on_a_recording_computes_nothing(case, recording):
+    if case.op is cs.apply_shifts:
+        moves = case.arguments["shifts"].isel(frames=np.arange(60) % FRAMES)
+        case = replace(case, arguments={"shifts": moves.assign_coords(time=recording.time)})
     with dask.config.set(scheduler=refuse):
         result = case(recording)
     assert result.data.npartitions > 1 or case.op is not cs.gaussian_filter
