@@ -145,7 +145,9 @@ def test_a_verb_of_the_wrong_kind_names_its_owner(data, name):
 
 
 def test_a_word_that_nobody_knows():
-    with pytest.raises(AttributeError, match=r"no 'smooth'; it offers apply_shifts, .*to_zarr here"):
+    with pytest.raises(
+        AttributeError, match=r"no 'smooth'; it offers apply_shifts, .*to_zarr here"
+    ):
         _ = movie().cs.smooth
     with pytest.raises(AttributeError, match="__array__"):
         _ = movie().cs.__array__

@@ -1,5 +1,6 @@
 """Kernels on blocks: halos, runs, rows of the whole time axis."""
 
+import functools
 import pickle
 
 import dask
@@ -22,13 +23,29 @@ def one_thread():
         yield
 
 
-def window_sum(block, *, before, after, ndimage):
+def as_kernel(function):
+    """Hand over the frames that are wanted, where they are wanted."""
+
+    @functools.wraps(function)
+    def kernel(block, *, frames, out, ndimage, **arguments):
+        result = function(block, **arguments)[slice(*frames)]
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    return kernel
+
+
+@as_kernel
+def window_sum(block, *, before, after):
     """Sum over frames [n - before, n + after], which stops at the ends of the stack."""
     padded = np.pad(block.astype(np.int64), [(before, after), (0, 0), (0, 0)])
     return sum(padded[k : k + len(block)] for k in range(before + after + 1))
 
 
-def plus_frames(block, *, ndimage):
+@as_kernel
+def plus_frames(block):
     """Add the number of frames of the stack, which shows what the kernel is given."""
     return block + len(block)
 
@@ -98,7 +115,7 @@ def test_a_frame_is_passed_on_in_the_dtype_of_the_result():
 
 def test_the_result_never_shares_memory_with_the_input():
     data = stack().astype("i8")
-    identity = blocks.Step(lambda block, ndimage: block, ((0, 0),) * 3, np.dtype("i8"))
+    identity = blocks.Step(as_kernel(lambda block: block), ((0, 0),) * 3, np.dtype("i8"))
     assert not np.shares_memory(blocks.filtered(data, identity), data)
 
 

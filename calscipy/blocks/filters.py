@@ -38,6 +38,9 @@ SMALL_BYTES = 2**20  # arrays that are not worth several threads
 class Step:
     """One filter: a kernel on ``(frames, y, x)`` and the samples that it needs around each.
 
+    The kernel is called as ``kernel(stack, frames=(first, last), out=None or array, ndimage=...,
+    **arguments)`` and returns the frames ``first`` to ``last`` of its result, in ``out`` if given.
+
     With ``wraps`` the movie is continued by its own other end, which the kernel need not know of:
     it is given the ends as samples, and what its own ``mode`` makes beyond them is cut away.
     """
@@ -135,7 +138,7 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
             ((-reach.start,), *((0,) for _ in data.shape[1:])),
         )
         first = reach.start + reach.before
-        out[first : first + reach.core] = task(data)
+        task.fill(out[first : first + reach.core], data)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, _reaches(sizes, *step.halo[0])))
@@ -226,22 +229,20 @@ class _Block:
     offsets: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, *parts: Any) -> Any:
+        core = self.core or tuple((0, n) for n in self.shape)
+        out = namespace(parts[0]).empty([b - a for a, b in core], self.steps[-1].dtype)
+        self.fill(out, *parts)
+        return out
+
+    def fill(self, out: Any, *parts: Any) -> None:
+        """Do the work, its result in ``out``."""
         whole = self._assemble(parts)
-        if not self.offsets:
-            keep: tuple[slice, ...] = (slice(None),) * whole.ndim
-        else:
-            keep = tuple(slice(*limits) for limits in self.core)
-        frames = keep[0].indices(whole.shape[0])[:2]
-        if self.runs is None and whole.ndim == 3:
-            result = self._filter(whole, *frames)[(slice(None), *keep[-2:])]
-            # A filter that changes nothing may hand back what it was given.
-            return result.copy() if _shares(result, parts) else result
-        xp = namespace(whole)
-        core_shape = [len(range(*k.indices(n))) for k, n in zip(keep, whole.shape, strict=True)]
-        out = xp.empty(core_shape, self.steps[-1].dtype)
-        batch_keep = [range(*k.indices(n)) for k, n in zip(keep, whole.shape, strict=True)][1:-2]
+        core = self.core or tuple((0, n) for n in self.shape)
+        frames, keep = core[0], tuple(slice(*limits) for limits in core[-2:])
         for position, batch in zip(
-            np.ndindex(*core_shape[1:-2]), itertools.product(*batch_keep), strict=True
+            np.ndindex(*out.shape[1:-2]),
+            itertools.product(*(range(*limits) for limits in core[1:-2])),
+            strict=True,
         ):
             stack = whole[(slice(None), *batch)]
             for run, valid in self._runs(batch, stack.shape[0]):
@@ -250,11 +251,14 @@ class _Block:
                     continue
                 target = (slice(low - frames[0], high - frames[0]), *position)
                 if not valid:
-                    out[target] = stack[(slice(low, high), *keep[-2:])].astype(out.dtype)
+                    out[target] = stack[(slice(low, high), *keep)].astype(out.dtype)
                     continue
-                result = self._filter(stack[run], low - run.start, high - run.start)
-                out[target] = result[(slice(None), *keep[-2:])]
-        return out
+                place = out[target] if out.shape[-2:] == whole.shape[-2:] else None
+                if not _can_take(place):
+                    place = None
+                result = self._filter(stack[run], low - run.start, high - run.start, place)
+                if place is None:
+                    out[target] = result[(slice(None), *keep)]
 
     def _assemble(self, parts: tuple[Any, ...]) -> Any:
         if len(parts) == 1:
@@ -281,11 +285,14 @@ class _Block:
         for start, stop in itertools.pairwise(edges):
             yield slice(int(start), int(stop)), bool(labels[start] != INVALID)
 
-    def _filter(self, stack: Any, low: int, high: int) -> Any:
+    def _filter(self, stack: Any, low: int, high: int, out: np.ndarray | None) -> Any:
         """Filter frames ``low`` to ``high`` of a stack that holds their halo."""
         if is_cupy(stack) or self.device == "cpu":
-            return _chain(stack, self.steps, low, high)
-        return self._filter_on_gpu(stack, low, high)
+            return _chain(stack, self.steps, low, high, out)
+        result = self._filter_on_gpu(stack, low, high)
+        if out is not None:
+            out[...] = result
+        return result
 
     def _filter_on_gpu(self, stack: np.ndarray, low: int, high: int) -> np.ndarray:
         """Filter on the GPU, in as few pieces of frames as its free memory allows."""
@@ -330,23 +337,33 @@ _GPU_COPIES = 4  # of a block at once: input, result and the temporaries of a se
 _GPU_SLOTS = threading.BoundedSemaphore(_GPU_BLOCKS)
 
 
-def _chain(stack: Any, steps: tuple[Step, ...], low: int, high: int) -> Any:
-    """Apply the steps and return frames ``low`` to ``high``.
+def _chain(
+    stack: Any, steps: tuple[Step, ...], low: int, high: int, out: np.ndarray | None = None
+) -> Any:
+    """Apply the steps and return frames ``low`` to ``high``, in ``out`` if given.
 
-    Between the steps, frames that none of the following ones needs are left out.
+    Every step makes the frames that the following ones need, and no others.
     """
     ndimage = ndimage_of(stack)
     for at, step in enumerate(steps):
+        frames = stack.shape[0]
         before, after = total_halo(steps[at:])[0]
-        start, stop = max(0, low - before), min(stack.shape[0], high + after)
-        stack = step.kernel(stack[start:stop], ndimage=ndimage, **step.arguments)
-        low, high = low - start, high - start
+        start, stop = max(0, low - before), min(frames, high + after)
+        before, after = total_halo(steps[at + 1 :])[0]
+        first, last = max(0, low - before), min(frames, high + after)
+        stack = step.kernel(
+            stack[start:stop],
+            frames=(first - start, last - start),
+            out=out if at == len(steps) - 1 else None,
+            ndimage=ndimage,
+            **step.arguments,
+        )
+        low, high = low - first, high - first
         if stack.dtype != step.dtype:
             stack = stack.astype(step.dtype)
-    return stack[low:high]
+    return stack
 
 
-def _shares(result: Any, parts: tuple[Any, ...]) -> bool:
-    if not isinstance(result, np.ndarray):
-        return result is parts[0]
-    return any(np.may_share_memory(result, part) for part in parts)
+def _can_take(place: Any) -> bool:
+    """Tell whether a kernel can write its result there."""
+    return isinstance(place, np.ndarray) and place.flags.c_contiguous and place.dtype.isnative

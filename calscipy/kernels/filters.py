@@ -2,8 +2,11 @@
 
 ``ndimage`` is ``scipy.ndimage`` or, for arrays on a GPU, ``cupyx.scipy.ndimage``. Every output
 sample depends on the samples within its halo alone, so blocks with a halo give the same bits as
-the whole stack. On the CPU, Gaussian and mean run in our own loops (``separable``), and so do the
-small medians (``median``); everything else is SciPy's.
+the whole stack. ``frames`` says which frames of the result are wanted (all by default), and ``out``
+where to put them.
+
+On the CPU, Gaussian and mean run in our own loops (``separable``), and so do the small medians
+(``median``); everything else is SciPy's.
 """
 
 from __future__ import annotations
@@ -18,18 +21,28 @@ from calscipy.kernels.separable import Window, separable
 TRUNCATE = 4.0
 
 Array = Any
+Frames = tuple[int, int]
 
 
-def gaussian(block: Array, *, sigma: tuple[float, ...], mode: str, ndimage: Any) -> Array:
+def gaussian(
+    block: Array,
+    *,
+    sigma: tuple[float, ...],
+    mode: str,
+    ndimage: Any,
+    frames: Frames | None = None,
+    out: Array | None = None,
+) -> Array:
     """Gaussian with standard deviations ``sigma`` in samples, in float32.
 
     Integers become float32 first: a Gaussian in uint16 truncates after every axis. float64 stays.
     """
     if not isinstance(block, np.ndarray):
-        return ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
+        result = ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
+        return _wanted(result, frames, out)
     dtype = _float_dtype(block)
     windows = tuple(Window(_gaussian_weights(s).astype(dtype)) for s in sigma)
-    return separable(block, windows, norm=1.0, mode=mode)  # type: ignore[arg-type]
+    return separable(block, windows, norm=1.0, mode=mode, frames=frames, out=out)  # type: ignore[arg-type]
 
 
 def gaussian_halo(sigma: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
@@ -57,18 +70,27 @@ def median(
     footprint: np.ndarray | None = None,
     mode: str,
     ndimage: Any,
+    frames: Frames | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Median over a box of ``size`` samples or over a footprint, in the same dtype."""
     dtype = block.dtype
     if dtype.kind == "f" and dtype.itemsize == 2:  # which ndimage does not know
         block = block.astype("f4")
     if isinstance(block, np.ndarray) and size in networks.SIZES and not _has_nan(block):
-        return networks.small_median(block, size=size, mode=mode).astype(dtype, copy=False)
+        result = networks.small_median(
+            block,
+            size=size,
+            mode=mode,
+            frames=frames,
+            out=out if out is not None and out.dtype == block.dtype else None,
+        )
+        return result if result is out else _wanted(result.astype(dtype, copy=False), None, out)
     if footprint is None:
-        out = ndimage.median_filter(block, size=size, mode=mode)
+        result = ndimage.median_filter(block, size=size, mode=mode)
     else:
-        out = ndimage.median_filter(block, footprint=footprint, mode=mode)
-    return out.astype(dtype, copy=False)
+        result = ndimage.median_filter(block, footprint=footprint, mode=mode)
+    return _wanted(result.astype(dtype, copy=False), frames, out)
 
 
 def _has_nan(block: np.ndarray) -> bool:
@@ -76,7 +98,15 @@ def _has_nan(block: np.ndarray) -> bool:
     return block.dtype.kind == "f" and any(np.isnan(frame).any() for frame in block)
 
 
-def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Array:
+def mean(
+    block: Array,
+    *,
+    size: tuple[int, ...],
+    mode: str,
+    ndimage: Any,
+    frames: Frames | None = None,
+    out: Array | None = None,
+) -> Array:
     """Mean over a box of ``size`` samples, in float32; float64 stays.
 
     Summed anew for every sample: a running sum would carry a NaN or the rounding of an outlier
@@ -84,13 +114,14 @@ def mean(block: Array, *, size: tuple[int, ...], mode: str, ndimage: Any) -> Arr
     """
     if isinstance(block, np.ndarray):
         windows = tuple(_box_window(length, _float_dtype(block)) for length in size)
-        return separable(block, windows, norm=float(np.prod(size)), mode=mode)  # type: ignore[arg-type]
-    out = _floating(block)
+        norm = float(np.prod(size))
+        return separable(block, windows, norm=norm, mode=mode, frames=frames, out=out)  # type: ignore[arg-type]
+    result = _floating(block)
     for axis, length in enumerate(size):
         if length > 1:
             weights = np.full(length, 1.0 / length)
-            out = ndimage.correlate1d(out, weights, axis=axis, mode=mode)
-    return out
+            result = ndimage.correlate1d(result, weights, axis=axis, mode=mode)
+    return _wanted(result, frames, out)
 
 
 def _box_window(length: int, dtype: np.dtype) -> Window:
@@ -108,6 +139,15 @@ def box_halo(size: tuple[int, ...], mode: str) -> tuple[tuple[int, int], ...]:
     if mode == "mirror":
         return tuple((reach, reach) for reach in back)
     return tuple((b, length - b - 1) for b, length in zip(back, size, strict=True))
+
+
+def _wanted(result: Array, frames: Frames | None, out: Array | None) -> Array:
+    """Cut out the frames that are wanted and put them where they are wanted."""
+    result = result if frames is None else result[slice(*frames)]
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 def _float_dtype(block: Array) -> np.dtype:

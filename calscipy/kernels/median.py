@@ -2,8 +2,8 @@
 
 The nine samples (frames and rows) of every column are sorted, rank by rank in vector registers;
 sorting three neighbouring columns against each other leaves 13 samples of 27 that can be the
-median, and of these the seventh is found by merging. All columns of a row take the same steps, which
-is what makes it fast: no branch depends on the data.
+median, and of these the seventh is found by merging. All columns of a row take the same steps,
+which is what makes it fast: no branch depends on the data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ ROW = TILE + 2
 SIZES = ((3, 3, 3), (1, 3, 3), (3, 1, 1))
 
 
-def small_median(block: np.ndarray, *, size: tuple[int, ...], mode: str) -> np.ndarray:
+def small_median(
+    block: np.ndarray,
+    *,
+    size: tuple[int, ...],
+    mode: str,
+    frames: tuple[int, int] | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Median over a box of one of ``SIZES``; bit for bit that of ``scipy.ndimage``.
 
     Parameters
@@ -32,18 +39,24 @@ def small_median(block: np.ndarray, *, size: tuple[int, ...], mode: str) -> np.n
         One of ``SIZES``.
     mode : {"reflect", "nearest", "mirror", "constant"}
         What continues the block beyond its edges.
+    frames : (int, int), optional
+        First and last (exclusive) frame of the result that are wanted; all by default.
+    out : ndarray, shape (wanted frames, y, x), optional
+        Where to put the result: contiguous, in the dtype of the block.
     """
     block = frozen(block)
-    out = np.empty(block.shape, block.dtype)
+    first, last = frames or (0, block.shape[0])
+    if out is None:
+        out = np.empty((last - first, *block.shape[1:]), block.dtype)
     if not out.size:
         return out
     at = [edge_indices(n, s // 2, s // 2, mode) for n, s in zip(block.shape, size, strict=True)]
     if size == (3, 3, 3):
-        _median_27(block, at[0], at[1], at[2], out)
+        _median_27(block, first, at[0], at[1], at[2], out)
     elif size == (1, 3, 3):
-        _median_9(block, at[1], at[2], out)
+        _median_9(block[first:last], at[1], at[2], out)
     else:
-        _median_3(block, at[0], out)
+        _median_3(block, first, at[0], out)
     return out
 
 
@@ -166,8 +179,8 @@ def _complete(ranks, count, start, columns, width, column_at):  # type: ignore[n
 
 
 @compiled
-def _median_27(block, frame_at, row_at, column_at, out):  # type: ignore[no-untyped-def]
-    frames, height, width = out.shape
+def _median_27(block, first_frame, frame_at, row_at, column_at, out):  # type: ignore[no-untyped-def]
+    height, width = out.shape[1:]
     triples = np.empty((3, 3 * ROW), block.dtype)
     ranks = np.empty(9 * ROW, block.dtype)
     zeros = np.zeros(ROW, block.dtype)
@@ -175,7 +188,7 @@ def _median_27(block, frame_at, row_at, column_at, out):  # type: ignore[no-unty
         columns = min(TILE, width - start)
         first, last = max(start - 1, 0), min(start + columns + 1, width)
         here = ranks[first - start + 1 :]
-        for frame in range(frames):
+        for frame in range(first_frame, first_frame + out.shape[0]):
             for j in range(height + 2):
                 a = b = c = zeros[: last - first]
                 y = row_at[j]
@@ -191,7 +204,8 @@ def _median_27(block, frame_at, row_at, column_at, out):  # type: ignore[no-unty
                 if j >= 2:
                     _sort_triples(triples[0], triples[1], triples[2], here, n)
                     _complete(ranks, 9, start, columns, width, column_at)
-                    _choose_of_27(ranks, out[frame, j - 2, start : start + columns])
+                    target = out[frame - first_frame, j - 2, start : start + columns]
+                    _choose_of_27(ranks, target)
 
 
 @compiled
@@ -218,15 +232,15 @@ def _median_9(block, row_at, column_at, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _median_3(block, frame_at, out):  # type: ignore[no-untyped-def]
-    frames, height, width = out.shape
+def _median_3(block, first, frame_at, out):  # type: ignore[no-untyped-def]
+    height, width = out.shape[1:]
     low, high = np.empty(width, block.dtype), np.empty(width, block.dtype)
     zeros = np.zeros(width, block.dtype)
-    for frame in range(frames):
+    for frame in range(first, first + out.shape[0]):
         for y in range(height):
             a = c = zeros
             if frame_at[frame] >= 0:
                 a = block[frame_at[frame], y]
             if frame_at[frame + 2] >= 0:
                 c = block[frame_at[frame + 2], y]
-            _sort_3(a, block[frame, y], c, low, out[frame, y], high)
+            _sort_3(a, block[frame, y], c, low, out[frame - first, y], high)

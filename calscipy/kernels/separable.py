@@ -27,7 +27,13 @@ class Window(NamedTuple):
 
 
 def separable(
-    block: np.ndarray, windows: tuple[Window, Window, Window], *, norm: float, mode: str
+    block: np.ndarray,
+    windows: tuple[Window, Window, Window],
+    *,
+    norm: float,
+    mode: str,
+    frames: tuple[int, int] | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sum over a window in frames, y and x and divide by ``norm``.
 
@@ -41,14 +47,20 @@ def separable(
         Divisor of the sums.
     mode : {"reflect", "nearest", "mirror", "constant"}
         What continues the block beyond its edges.
+    frames : (int, int), optional
+        First and last (exclusive) frame of the result that are wanted; all by default.
+    out : ndarray, shape (wanted frames, y, x), optional
+        Where to put the result: contiguous, in the dtype of the weights.
 
     Returns
     -------
-    ndarray, shape (frames, y, x)
+    ndarray, shape (wanted frames, y, x)
         In the dtype of the weights.
     """
     dtype = windows[0].weights.dtype
-    out = np.empty(block.shape, dtype)
+    first, last = frames or (0, block.shape[0])
+    if out is None:
+        out = np.empty((last - first, *block.shape[1:]), dtype)
     if not out.size:
         return out
     if block.dtype != np.uint16 and block.dtype != dtype:
@@ -58,7 +70,9 @@ def separable(
     at = [edge_indices(size, r, r, mode) for size, r in zip(block.shape, reach, strict=True)]
     weights = [window.weights for window in windows]
     back = np.array([window.back for window in windows])
-    _separable(block, at[0], at[1], at[2], weights[0], weights[1], weights[2], back, norm, out)
+    _separable(
+        block, first, at[0], at[1], at[2], weights[0], weights[1], weights[2], back, norm, out
+    )
     return out
 
 
@@ -159,9 +173,19 @@ def _sum_along(total, line, weights, back):  # type: ignore[no-untyped-def]
 
 @compiled
 def _separable(  # type: ignore[no-untyped-def]
-    block, frame_at, row_at, column_at, frame_weights, row_weights, column_weights, back, norm, out
+    block,
+    first,
+    frame_at,
+    row_at,
+    column_at,
+    frame_weights,
+    row_weights,
+    column_weights,
+    back,
+    norm,
+    out,
 ):
-    frames, height, width = out.shape
+    frames, height, width = block.shape
     ahead = frame_weights.size - 1 + back[0]
     around = row_weights.size - 1 + back[1]
     aside = column_weights.size - 1 + back[2]
@@ -175,8 +199,8 @@ def _separable(  # type: ignore[no-untyped-def]
     divisor = out.dtype.type(norm)
     for top in range(0, height, STRIP):
         count = min(STRIP, height - top)
-        done = 0
-        for frame in range(frames):
+        done = max(first - ahead, 0)  # no window reaches back further, reflected or not
+        for frame in range(first, first + out.shape[0]):
             while done < min(frame + ahead + 1, frames):
                 for j in range(count + 2 * around):
                     y = row_at[top + j]
@@ -194,7 +218,7 @@ def _separable(  # type: ignore[no-untyped-def]
                     before, after = column_at[x], column_at[aside + width + x]
                     line[x] = core[before] if before >= 0 else 0
                     line[aside + width + x] = core[after] if after >= 0 else 0
-                target = out[frame, top + i]
+                target = out[frame - first, top + i]
                 _sum_along(target, line, column_weights, back[2])
                 if norm != 1.0:
                     for x in range(width):

@@ -86,7 +86,9 @@ def test_nine_samples_of_a_column_are_sorted():
     np.testing.assert_array_equal(found, np.sort(patterns.reshape(512, 9), axis=1))
 
 
-@pytest.mark.parametrize("layout", ["transposed", "every second", "reversed", "big endian", "frozen"])
+@pytest.mark.parametrize(
+    "layout", ["transposed", "every second", "reversed", "big endian", "frozen"]
+)
 def test_any_layout(layout):
     block = np.random.default_rng(0).integers(0, 60000, (6, 8, 10)).astype("uint16")
     block = {
@@ -107,7 +109,9 @@ def test_nan_goes_to_scipy(size):
     np.testing.assert_array_equal(out, ndimage.median_filter(block, size=size))
     clean = filters.median(np.nan_to_num(block), size=size, mode="reflect", ndimage=ndimage)
     reach = np.zeros(block.shape, bool)
-    reach[tuple(slice(a - n // 2, a + n // 2 + 1) for a, n in zip((2, 3, 4), size, strict=True))] = 1
+    reach[
+        tuple(slice(a - n // 2, a + n // 2 + 1) for a, n in zip((2, 3, 4), size, strict=True))
+    ] = 1
     np.testing.assert_array_equal(out[~reach], clean[~reach])
 
 

@@ -49,6 +49,32 @@ def test_strips_do_not_show(height):
         np.testing.assert_array_equal(part[:, 4:-4], whole[:, top + 4 : top + 4 + height])
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 14),
+    st.integers(0, 13),
+    st.integers(0, 13),
+    st.sampled_from(["gaussian", "mean", "even mean", "median"]),
+    st.sampled_from(MODES),
+    st.booleans(),
+)
+def test_some_frames_have_the_bits_of_the_whole(total, first, count, kernel, mode, given_out):
+    first, last = min(first, total), min(first + count, total)
+    block = np.random.default_rng(total).integers(0, 65536, (total, 5, 6)).astype("uint16")
+    function, arguments = {
+        "gaussian": (filters.gaussian, {"sigma": (1, 0.5, 0)}),
+        "mean": (filters.mean, {"size": (5, 1, 3)}),
+        "even mean": (filters.mean, {"size": (4, 2, 1)}),
+        "median": (filters.median, {"size": (3, 3, 3)}),
+    }[kernel]
+    arguments |= {"mode": mode, "ndimage": ndimage}
+    whole = function(block, **arguments)
+    out = np.empty((last - first, 5, 6), whole.dtype) if given_out else None
+    part = function(block, frames=(first, last), out=out, **arguments)
+    np.testing.assert_array_equal(part, whole[first:last])
+    assert out is None or part is out
+
+
 @pytest.mark.parametrize("sizes", [(2, 1, 1), (1, 4, 3), (5, 2, 6), (8, 9, 10)])
 @pytest.mark.parametrize("mode", MODES)
 def test_boxes(sizes, mode):

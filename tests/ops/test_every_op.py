@@ -185,9 +185,7 @@ CASES = [
         Case(cs.subtract_background, movie, arguments, None, "fluorescence, background subtracted")
         for arguments in ({"level": 900.5}, {"percentile": 20})
     ),
-    Case(
-        cs.correct_scan_phase, movie, {"shift": 0.4}, None, "fluorescence, scan phase corrected"
-    ),
+    Case(cs.correct_scan_phase, movie, {"shift": 0.4}, None, "fluorescence, scan phase corrected"),
     Case(cs.apply_shifts, movie, {"shifts": shifts()}, None, "fluorescence, motion corrected"),
     Case(cs.correct_time_offset, late_traces, {}, None, "fluorescence, at common times"),
     *(

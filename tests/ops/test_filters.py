@@ -110,7 +110,9 @@ def check(result, expected, steps=()):
         np.testing.assert_array_equal(result.values, expected)
         return
     np.testing.assert_allclose(
-        result.values, expected, rtol=sums * 1e-6,
+        result.values,
+        expected,
+        rtol=sums * 1e-6,
     )
 
 
@@ -135,8 +137,10 @@ sigmas = st.sampled_from(
     [0.8, 2.5, (0, 1.2, 0.4), (1.0, 0, 0), {"y": 1.5}, {"frames": 0.7, "x": 2.0}, np.float32(1), 1]
 )
 sizes = st.sampled_from(
-    [1, 2, 3, 4, (3, 1, 2), (1, 5, 1), [2, 2, 2], {"frames": 5}, {"x": 4, "y": 3}, np.int64(3)]
-    + [{"y": 3, "x": 3}, {"frames": 3}]
+    [
+        *(1, 2, 3, 4, (3, 1, 2), (1, 5, 1), [2, 2, 2], np.int64(3)),
+        *({"frames": 5}, {"x": 4, "y": 3}, {"y": 3, "x": 3}, {"frames": 3}),
+    ]
 )
 CROSS = ndimage.generate_binary_structure(3, 1)
 footprints = st.sampled_from([CROSS, CROSS[1:2, :2], np.eye(4, dtype=int)[None]])
