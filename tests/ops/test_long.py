@@ -10,64 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import calscipy as cs
 from calscipy.testing import tiff_frame
 
 ROOT = Path(cs.__file__).parents[1]
-FRAMES, Y, X = 8192, 512, 512  # 4 GiB of uint16
-LIMIT = 1200e6  # bytes
+Y, X = 512, 512
+FRAMES, PIXEL_FRAMES = 16384, 8192  # 8 and 4 GiB of uint16
+LIMIT = 1500e6  # bytes
 
-SCRIPT = f"""
-    import json, resource, time
-    import dask, dask.array as da, numpy as np
-    import calscipy as cs
-
-    def frames(block_info):
-        # Frame n is a ramp over y and x that brightens with n.
-        (first, stop), *_ = block_info[None]["array-location"]
-        n = np.arange(first, stop, dtype="uint16")[:, None, None]
-        y, x = np.ogrid[:{Y}, :{X}]
-        return (y + x).astype("uint16") + n
-
-    per_chunk = cs.get_option("chunk_bytes") // ({Y} * {X} * 2)
-    chunks = ((per_chunk,) * ({FRAMES} // per_chunk), {Y}, {X})
-    array = da.map_blocks(frames, chunks=chunks, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
-    movie = cs.from_numpy(array, frame_rate=30)
-    clean = movie.cs.median_filter(size=(1, 3, 3)).cs.gaussian_filter(sigma=1)
-    start = time.perf_counter()
-    with dask.config.set(scheduler="threads", num_workers=2):
-        image = clean.cs.project(reduce="mean").compute()
-    print(json.dumps({{
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "seconds": time.perf_counter() - start,
-        "bytes": movie.nbytes,
-        "middle": image.values[100:103, 200:203].tolist(),
-    }}))
-"""
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
-def test_four_gigabytes_stay_within_memory():
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    size, peak = found["bytes"] / 1e9, found["peak"] / 1e9
-    print(f"{size:.2f} GB: peak {peak:.2f} GB, {found['seconds']:.0f} s")
-    assert found["bytes"] > 4e9
-    # Neither the median nor the Gaussian changes a ramp away from its edges.
-    expected = [[y + x + (FRAMES - 1) / 2 for x in range(200, 203)] for y in range(100, 103)]
-    for row, wanted in zip(found["middle"], expected, strict=True):
-        assert row == pytest.approx(wanted, rel=1e-6)
-    assert found["peak"] < LIMIT
-
-
-# -- ΔF/F of every pixel of a recording that does not fit -----------------------------------
-
-PIXEL_LIMIT = 1500e6  # bytes
 DISTINCT = 64  # images on disk; the others are hard links to them, read each by itself
 STEP = 10  # from one image to the next
 
@@ -99,6 +51,65 @@ def long_recording(folder, frames):
         f'<Sequence type="TSeries Timed Element" cycle="1">{rows}</Sequence></PVScan>'
     )
 
+
+def require_space(folder):
+    if shutil.disk_usage(folder).free < 500e6:
+        pytest.skip("needs 500 MB of free space on the disk of temporary files")
+
+
+SCRIPT = """
+    import json, resource, sys, time
+    import dask
+    import calscipy as cs
+
+    movie = cs.ImagingSession.open(sys.argv[1]).movie
+    clean = movie.cs.median_filter(size=3).cs.gaussian_filter(sigma=1)
+    start = time.perf_counter()
+    with dask.config.set(scheduler="threads", num_workers=2):
+        images = clean.cs.summary().compute()
+    middle = images.isel(y=slice(100, 103), x=slice(200, 203))
+    print(json.dumps({
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "seconds": time.perf_counter() - start,
+        "bytes": movie.nbytes,
+        "middle": {name: image.values.tolist() for name, image in middle.items()},
+    }))
+"""
+
+
+def run(script, folder):
+    command = [sys.executable, "-c", textwrap.dedent(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
+def test_filters_and_summary_of_eight_gigabytes_stay_within_memory(tmp_path):
+    require_space(tmp_path)
+    long_recording(tmp_path, FRAMES)
+    found = run(SCRIPT, tmp_path)
+    size, peak = found["bytes"] / 1e9, found["peak"] / 1e9
+    print(f"{size:.2f} GB: peak {peak:.2f} GB, {found['seconds']:.0f} s")
+    assert found["bytes"] > 8e9
+    # SciPy on the pixels around, of the whole time.
+    around = np.stack([image(n)[92:111, 192:211] for n in range(DISTINCT)])
+    whole = np.tile(around, (FRAMES // DISTINCT, 1, 1))
+    clean = ndimage.gaussian_filter(ndimage.median_filter(whole, 3).astype("f8"), 1)
+    traces = clean[:, 7:12, 7:12]
+    expected = {name: getattr(traces, name)(axis=0)[1:4, 1:4] for name in ("mean", "max", "std")}
+    for name, wanted in expected.items():
+        np.testing.assert_allclose(found["middle"][name], wanted, rtol=1e-6, err_msg=name)
+    correlations = np.corrcoef(traces.reshape(FRAMES, -1).T).reshape(5, 5, 5, 5)
+    for y, x in np.ndindex(3, 3):
+        local = (correlations[y + 1, x + 1, y : y + 3, x : x + 3].sum() - 1) / 8
+        assert found["middle"]["local_correlation"][y][x] == pytest.approx(local, abs=1e-6)
+    assert found["peak"] < LIMIT
+
+
+# -- ΔF/F of every pixel of a recording that does not fit -----------------------------------
 
 PIXELS = """
     import json, resource, sys, time
@@ -158,13 +169,9 @@ PIXELS = """
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
 def test_dfof_of_every_pixel_of_four_gigabytes_stays_within_memory(tmp_path):
-    if shutil.disk_usage(tmp_path).free < 500e6:
-        pytest.skip("needs 500 MB of free space on the disk of temporary files")
-    long_recording(tmp_path, FRAMES)
-    command = [sys.executable, "-c", textwrap.dedent(PIXELS), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    require_space(tmp_path)
+    long_recording(tmp_path, PIXEL_FRAMES)
+    found = run(PIXELS, tmp_path)
     whole, reading, kernel = np.array(found["rounds"]).T
     ratio = float(np.median(whole / (reading + kernel)))
     print(
@@ -173,11 +180,11 @@ def test_dfof_of_every_pixel_of_four_gigabytes_stays_within_memory(tmp_path):
         f"reading ({100 * np.median(reading / (reading + kernel)):.0f} %) and the kernel alone"
     )
     assert found["bytes"] > 4e9
-    numbers = STEP * np.tile(np.arange(DISTINCT), FRAMES // DISTINCT)
+    numbers = STEP * np.tile(np.arange(DISTINCT), PIXEL_FRAMES // DISTINCT)
     lowest = np.percentile(numbers, 8)
     for y, row in enumerate(found["corner"]):
         levels = [500 + y + x + lowest for x in range(3)]
         expected = [(numbers.max() - lowest) / level for level in levels]
         assert row == pytest.approx(expected, rel=1e-5)
-    assert found["peak"] < PIXEL_LIMIT
+    assert found["peak"] < LIMIT
     assert ratio < 3  # 1.5 on a quiet machine
