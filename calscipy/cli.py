@@ -195,13 +195,10 @@ def _movie(movie: xr.DataArray) -> dict[str, Any]:
 
 
 def _pixel_size(movie: xr.DataArray) -> dict[str, float] | None:
-    found = [movie[dim] for dim in (model.Y, model.X) if dim in movie.coords]
-    sizes = {
-        str(place.dims[0]): float(place.attrs[model.PIXEL_SIZE_ATTR])
-        for place in found
-        if place.attrs.get("units") == "um" and model.PIXEL_SIZE_ATTR in place.attrs
-    }
-    return sizes if len(sizes) == 2 else None
+    places = [movie[dim] for dim in (model.Y, model.X) if dim in movie.coords]
+    sizes = {str(place.dims[0]): model.pixel_size_um(place) for place in places}
+    known = {dim: size for dim, size in sizes.items() if size is not None}
+    return known if len(known) == 2 else None
 
 
 def _depths(movie: xr.DataArray) -> list[float | None] | None:

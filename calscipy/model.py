@@ -30,6 +30,9 @@ STATE_ATTR = "prairieview"
 LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level away
 LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb works on
 IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
+NEUROPIL = "neuropil"  # a variable beside the traces
+TIME_OFFSET = "time_offset"
+BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these
 PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
 
 REGULAR_TOLERANCE = 0.02
@@ -227,6 +230,14 @@ def pixel_coordinate(dim: str, count: int, size_um: float | None) -> xr.Variable
         return xr.Variable(dim, np.arange(count, dtype=np.float64), attrs)
     attrs = {"units": "um", "long_name": f"{dim} position", PIXEL_SIZE_ATTR: float(size_um)}
     return xr.Variable(dim, np.arange(count) * float(size_um), attrs)
+
+
+def pixel_size_um(coordinate: xr.DataArray) -> float | None:
+    """Return the size of a pixel, binned or as recorded, from the y or x coordinate."""
+    attrs = coordinate.attrs
+    if attrs.get("units") != "um" or PIXEL_SIZE_ATTR not in attrs:
+        return None
+    return float(attrs[PIXEL_SIZE_ATTR]) * attrs.get(BINNED_ATTR, 1)
 
 
 def rois_long_form(

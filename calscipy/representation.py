@@ -36,8 +36,8 @@ def _movie_facts(movie: xr.DataArray) -> dict[str, str]:
         facts["channels"] = ", ".join(map(str, np.atleast_1d(movie[model.CHANNEL].values)))
     if model.PLANE in movie.dims:
         facts["planes"] = str(movie.sizes[model.PLANE])
-    pixel = [movie[dim].attrs for dim in (model.Y, model.X) if dim in movie.coords]
-    sizes_um = [a.get(model.PIXEL_SIZE_ATTR) for a in pixel if a.get("units") == "um"]
+    places = [movie[dim] for dim in (model.Y, model.X) if dim in movie.coords]
+    sizes_um = [size for size in map(model.pixel_size_um, places) if size is not None]
     if len(sizes_um) == 2:
         facts["pixel size"] = " x ".join(f"{size:.4g}" for size in sizes_um) + " um (y x x)"
     for attr in ("date", "objective", "optical_zoom", "prairieview_version"):

@@ -36,7 +36,7 @@ VERBS: dict[str, Verb] = {
     "apply_shifts": Verb(ops.apply_shifts, model.MOVIE, model.MOVIE, model.MOVIE),
     "extract": Verb(ops.extract, model.MOVIE, model.TRACES, model.TRACES),
     "extract_neuropil": Verb(
-        ops.extract_neuropil, model.MOVIE, model.TRACES, "neuropil", latest=False
+        ops.extract_neuropil, model.MOVIE, model.TRACES, model.NEUROPIL, latest=False
     ),
     "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, "baseline", latest=False),
     "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),

@@ -26,8 +26,9 @@ from calscipy.blocks.device import (
     ndimage_of,
     resolve_device,
 )
+from calscipy.blocks.graphs import require_layers
 from calscipy.blocks.wrap import INVALID, wrapped
-from calscipy.errors import ArgumentError, DeviceError, DeviceWarning, warn
+from calscipy.errors import DeviceError, DeviceWarning, warn
 from calscipy.options import Device
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
@@ -100,12 +101,7 @@ def filtered(
 def _filtered(data: Any, step: Step, runs: np.ndarray | None, place: str) -> Any:
     if not isinstance(data, da.Array):
         return _eager(data, step, runs, place)
-    if not isinstance(data.dask, HighLevelGraph):
-        raise ArgumentError(
-            "calscipy builds dask graphs itself, which dask's experimental array.query-planning "
-            "does not allow. Switch it off before dask is imported: "
-            "dask.config.set({'array.query-planning': False})."
-        )
+    require_layers(data)
     source: da.Array = data
     steps: tuple[Step, ...] = (step,)
     layer = data.dask.layers.get(data.name)

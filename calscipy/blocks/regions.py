@@ -16,6 +16,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import is_cupy
+from calscipy.blocks.graphs import require_layers
 from calscipy.kernels.extract import RoiRuns, roi_runs, roi_sums, used_pixels
 
 PIECE_BYTES = 2**24  # of a movie in memory, for one thread at a time
@@ -98,6 +99,7 @@ def _lazy(data: da.Array, regions: Regions, valid: np.ndarray | None) -> da.Arra
 
     A single layer of ours: a chain of dask's sums over many small blocks takes seconds to build.
     """
+    require_layers(data)
     spatial = len(regions.place)
     lead, inner = data.chunks[:-spatial], data.chunks[-spatial:]
     parts = _parts(regions, inner)

@@ -20,7 +20,7 @@ from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import namespace, on_host
 from calscipy.blocks.filters import SMALL_BYTES, _Reach, _reaches
-from calscipy.errors import ArgumentError
+from calscipy.blocks.graphs import require_layers
 from calscipy.kernels.summary import Images, Sums, combine, images, is_exact
 from calscipy.options import get_option
 
@@ -79,12 +79,7 @@ def _eager(data: Any, valid: np.ndarray) -> Images:
 
 
 def _lazy(data: da.Array, valid: np.ndarray) -> Images:
-    if not isinstance(data.dask, HighLevelGraph):
-        raise ArgumentError(
-            "calscipy builds dask graphs itself, which dask's experimental array.query-planning "
-            "does not allow. Switch it off before dask is imported: "
-            "dask.config.set({'array.query-planning': False})."
-        )
+    require_layers(data)
     name = "calscipy-summary-" + tokenize(data.name, valid, get_option("chunk_bytes"))
     graph: dict[Any, Any] = {}
     reaches = [_reaches(sizes, 0, 0) for sizes in data.chunks[1:-2]]

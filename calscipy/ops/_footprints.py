@@ -11,7 +11,7 @@ import xarray as xr
 from calscipy import blocks, model
 from calscipy.errors import ArgumentError, RoiError, first_few
 from calscipy.ops.rois import first_pixel, require_rois
-from calscipy.ops.time_offset import TIME_OFFSET, sampling_offset
+from calscipy.ops.time_offset import sampling_offset
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _coords(data: xr.DataArray, times: np.ndarray, neurons: Footprints) -> dict[
     centres = neurons.centres()
     offset = sampling_offset(data, centres[0], planes)
     if offset is not None:
-        coords[TIME_OFFSET] = offset
+        coords[model.TIME_OFFSET] = offset
     return coords | _centre_coords(data, centres)
 
 

@@ -1,4 +1,4 @@
-"""What the corrections of frames share."""
+"""What the operations on frames share."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def require_movie(data: xr.DataArray, verb: str) -> None:
     if data.dtype.kind not in "iuf":
         raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
     require_host(data.data, verb)
+
+
+def require_some_valid(valid: np.ndarray, verb: str) -> None:
+    """Raise if a channel or plane has no valid frame; ``valid`` has frames first."""
+    if not valid.any(axis=0).all():
+        raise ArgumentError(
+            f"{verb} needs at least one valid frame of every channel and plane, but some have "
+            "none. Select those that were recorded, for instance movie.isel(plane=slice(0, 5))."
+        )
 
 
 def require_same_times(data: xr.DataArray, other: Any, verb: str) -> None:

@@ -18,7 +18,6 @@ BinReduce = Literal["mean", "sum", "max", "min", "median", "std"]
 Partial = Literal["error", "drop", "keep"]
 
 FRAME_PERIOD_ATTR = "frame_period"  # s, on recorded movies
-BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these
 _LABELS = (model.CYCLE, model.EPOCH)  # numbers that name, of which there is no mean
 
 
@@ -208,7 +207,7 @@ def _coords(
         else:
             attrs = dict(coord.attrs)
             if name in (model.Y, model.X):
-                attrs[BINNED_ATTR] = attrs.get(BINNED_ATTR, 1) * widths[str(name)]
+                attrs[model.BINNED_ATTR] = attrs.get(model.BINNED_ATTR, 1) * widths[str(name)]
             coords[name] = xr.Variable(coord.dims, values, attrs)
     return coords
 

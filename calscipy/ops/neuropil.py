@@ -15,8 +15,6 @@ from calscipy.kernels import neuropil as kernels
 from calscipy.ops._footprints import Footprints, averaged, footprints
 from calscipy.ops.rois import require_rois
 
-NEUROPIL = "neuropil"
-
 
 @recorded
 def extract_neuropil(
@@ -68,7 +66,7 @@ def extract_neuropil(
     neurons = footprints(data, rois, "extract_neuropil")
     shape = (data.sizes[model.Y], data.sizes[model.X])
     pixels = _rings(neurons, shape, inner, min_pixels, "extract_neuropil")
-    result = averaged(data, neurons, pixels, name=NEUROPIL, verb="extract_neuropil")
+    result = averaged(data, neurons, pixels, name=model.NEUROPIL, verb="extract_neuropil")
     units = data.attrs.get("units", "1")
     return described(result, units=units, long_name="neuropil fluorescence around ROIs")
 

@@ -11,6 +11,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
+from calscipy.ops._frames import require_some_valid
 
 Reduce = Literal["mean", "max", "min", "std", "sum", "median"]
 _KEEP_DTYPE = ("max", "min")
@@ -77,12 +78,8 @@ def _reduce_valid(movie: xr.DataArray, reduce: str) -> Any:
     array = movie.data
     if valid is None:
         return _reduce(array, reduce)
+    require_some_valid(valid, "project")
     columns = valid.reshape(valid.shape[0], -1)
-    if not columns.any(axis=0).all():
-        raise ArgumentError(
-            "project needs at least one valid frame of every channel and plane, but some have "
-            "none. Select those that were recorded, for instance movie.isel(plane=slice(0, 5))."
-        )
     if (columns == columns[:, :1]).all():
         return _reduce(array[columns[:, 0]], reduce)
     # Channels and planes lost different frames: each is reduced by itself.

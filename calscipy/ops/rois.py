@@ -140,7 +140,8 @@ def first_pixel(data: xr.DataArray, dim: str, verb: str) -> int:
     pixel = data[dim].attrs[model.PIXEL_SIZE_ATTR]
     places = np.asarray(data[dim].values) / pixel
     origin = round(float(places[0])) if places.size else 0
-    if not np.allclose(places, origin + np.arange(places.size), rtol=0, atol=0.1):
+    binned = data[dim].attrs.get(model.BINNED_ATTR, 1) > 1
+    if binned or not np.allclose(places, origin + np.arange(places.size), rtol=0, atol=0.1):
         raise RoiError(
             f"{verb}: the pixels along {dim!r} are not those recorded (binned or reordered), so "
             "ROIs in recorded pixels do not fit. Extract before binning."

@@ -8,6 +8,7 @@ from calscipy import model
 from calscipy.blocks.summary import summary_images
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
+from calscipy.ops._frames import require_some_valid
 
 MEAN, MAX, STD, LOCAL_CORRELATION = "mean", "max", "std", "local_correlation"
 
@@ -76,11 +77,8 @@ def summary(data: xr.DataArray) -> xr.Dataset:
         raise ArgumentError(f"summary needs at least one frame and pixel, found {dict(data.sizes)}")
     movie = data.transpose(model.FRAMES, ..., model.Y, model.X)
     valid = model.valid_frames(movie)
-    if valid is not None and not valid.any(axis=0).all():
-        raise ArgumentError(
-            "summary needs at least one valid frame of every channel and plane, but some have "
-            "none. Select those that were recorded, for instance movie.isel(plane=slice(0, 5))."
-        )
+    if valid is not None:
+        require_some_valid(valid, "summary")
     coords = {
         name: coord.variable
         for name, coord in movie.coords.items()

@@ -16,7 +16,6 @@ from calscipy.kernels.time_offset import at_times
 from calscipy.ops._time import along_time
 from calscipy.ops.rois import first_pixel
 
-TIME_OFFSET = "time_offset"
 CORRECTED = "corrected"  # the attribute `time_offset` of traces that were resampled
 
 OffsetMethod = Literal["linear"]
@@ -149,11 +148,13 @@ def correct_time_offset(data: xr.DataArray, *, method: OffsetMethod = "linear") 
     model.require_dims(data, (model.TIME,), "correct_time_offset")
     if method not in get_args(OffsetMethod):
         raise ArgumentError(f"method must be one of {get_args(OffsetMethod)}, got {method!r}")
-    if data.attrs.get(TIME_OFFSET) == CORRECTED:
+    if data.attrs.get(model.TIME_OFFSET) == CORRECTED:
         raise ArgumentError(
             "correct_time_offset: these traces were corrected before. Use them as they are."
         )
-    if TIME_OFFSET not in data.coords or not set(data[TIME_OFFSET].dims) <= set(data.dims):
+    if model.TIME_OFFSET not in data.coords or not set(data[model.TIME_OFFSET].dims) <= set(
+        data.dims
+    ):
         raise ArgumentError(
             "correct_time_offset needs the coordinate 'time_offset' in s, found "
             f"{sorted(map(str, data.coords))}. extract() gives it where the metadata of the "
@@ -171,17 +172,17 @@ def correct_time_offset(data: xr.DataArray, *, method: OffsetMethod = "linear") 
     )
     name = data.attrs.get("long_name", "fluorescence")
     result = described(
-        result.drop_vars(TIME_OFFSET),
+        result.drop_vars(model.TIME_OFFSET),
         units=data.attrs.get("units", "1"),
         long_name=f"{name}, at common times",
     )
-    return result.assign_attrs({TIME_OFFSET: CORRECTED})
+    return result.assign_attrs({model.TIME_OFFSET: CORRECTED})
 
 
 def _offsets(data: xr.DataArray, times: np.ndarray) -> xr.Variable:
     """Return the offsets in s, none of them NaN."""
-    values = model.coordinate(data, TIME_OFFSET).astype(np.float64)
-    offset = xr.Variable(data[TIME_OFFSET].dims, values)
+    values = model.coordinate(data, model.TIME_OFFSET).astype(np.float64)
+    offset = xr.Variable(data[model.TIME_OFFSET].dims, values)
     if model.TIME in offset.dims:
         # Where a plane was not scanned there is no value either: any time near will do.
         known = offset.notnull().sum(model.TIME)

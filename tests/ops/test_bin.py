@@ -365,6 +365,10 @@ def test_rois_in_recorded_pixels_are_refused_on_binned_movies():
         assert bin(data, y=width).y.attrs["binned"] == width
     twice = bin(bin(movie(), y=2), y=3)
     assert twice.y.attrs["binned"] == 6
+    sized = movie(microns_per_pixel=0.5)
+    assert cs.model.pixel_size_um(bin(sized, y=2).y) == 1.0
+    with pytest.raises(RoiError, match="Extract before binning"):
+        cs.extract(bin(sized[:, :3], y=3), np.ones((1, 8), int))  # a single pixel is left
     assert twice.y.values.tolist() == [2.5]
     unplaced = movie().drop_vars(["y", "x"])
     with pytest.raises(RoiError, match="Extract before binning"):
