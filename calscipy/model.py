@@ -32,6 +32,7 @@ LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb 
 IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 NEUROPIL = "neuropil"  # a variable beside the traces
 TIME_OFFSET = "time_offset"
+Y_SHIFT, X_SHIFT, SCAN_PHASE = "y_shift", "x_shift", "scan_phase"
 BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these
 PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
 

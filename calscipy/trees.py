@@ -59,6 +59,7 @@ def put(
                 "neurons and times with session.sel first, or assign it together with new "
                 f"{group}."
             )
+        _require_same_corrections(others, dataset, name, group)
         dataset = others.assign({name: dataset[name]})
     if latest or model.LATEST_ATTR not in dataset.attrs:
         dataset.attrs = dataset.attrs | {model.LATEST_ATTR: name}
@@ -177,6 +178,19 @@ def _matches(values: np.ndarray, wanted: Any) -> np.ndarray:
             keep &= values <= wanted.stop
         return keep
     return np.isin(values, wanted)
+
+
+def _require_same_corrections(
+    present: xr.Dataset, added: xr.Dataset, name: str, group: str
+) -> None:
+    """Refuse what was moved beside what was not: the coordinates of a group hold for all of it."""
+    for word in (model.Y_SHIFT, model.X_SHIFT, model.SCAN_PHASE, model.TIME_OFFSET):
+        if present.data_vars and (word in present.coords) != (word in added.coords):
+            raise ArgumentError(
+                f"{name!r} cannot stand beside the other variables of the group {group!r}: only "
+                f"one of them has the coordinate {word!r}. Correct {group!r} first and make "
+                f"{name!r} from it: session.assign({group}=...)."
+            )
 
 
 def _different_coordinates(left: xr.Dataset, right: xr.Dataset) -> list[str]:

@@ -315,9 +315,20 @@ def test_results_are_no_larger_than_a_chunk(shape, axis, chunk_bytes, largest, c
     np.testing.assert_array_equal(whole, data)
 
 
+def test_too_many_pieces_are_refused_before_they_are_built():
+    lazy = da.ones((50_000, 64, 64), chunks=(64, 64, 64), dtype="u1")
+    with (
+        cs.set_options(memory_limit=2**40, chunk_bytes=2**20),
+        pytest.raises(ChunkError, match=r"pieces of the 782 chunks.*chunks='time'"),
+    ):
+        blocks.whole_time(lazy, 0, movie=True, verb="dfof")
+
+
 def test_a_movie_that_does_not_fit_is_refused_with_two_ways_out():
     lazy = da.ones((40, 8, 6), chunks=(7, 8, 6), dtype="u2")
-    message = r"dfof needs.*3840 bytes is in 6 chunks.*limit=3839.*chunks='time'.*to_zarr"
+    message = (
+        r"dfof needs.*3840 bytes is in 6 chunks.*limit=3839.*chunks='time'.*to_zarr.*chunks='time'"
+    )
     with (
         cs.set_options(memory_limit=lazy.nbytes - 1),
         pytest.raises(ChunkError, match=message),

@@ -144,6 +144,32 @@ def test_neuropil_stands_beside_the_traces(session, recording):
     assert done.rois.sizes["pixel"] == (rois > 0).sum()
 
 
+def shifts_of(movie):
+    ones = xr.DataArray(np.ones(movie.sizes["frames"]), dims="frames")
+    return xr.Dataset({"y_shift": ones, "x_shift": -2 * ones})
+
+
+def test_a_corrected_movie_takes_the_place_of_the_other_and_survives_a_store(session, tmp_path):
+    one = session.sel(channel="Ch2")
+    moved = one.cs.correct_scan_phase(shift=0.5).cs.apply_shifts(shifts_of(one.movie))
+    assert {"y_shift", "x_shift", "scan_phase"} <= set(moved.movie.coords)
+    moved.save(tmp_path / "moved.zarr")
+    back = cs.ImagingSession.open(tmp_path / "moved.zarr")
+    xr.testing.assert_identical(back.movie.load(), moved.movie.load())
+
+
+def test_what_was_corrected_cannot_stand_beside_what_was_not(session, recording):
+    one = session.sel(channel="Ch2").cs.dfof(method="mean", on="movie", floor=0)
+    with pytest.raises(ArgumentError, match=r"only one of them has the coordinate 'y_shift'"):
+        one.cs.apply_shifts(shifts_of(one.movie))
+    traced = session.sel(channel="Ch2").cs.extract(recording[1].labels)
+    assert "time_offset" in traced.traces.coords
+    with pytest.raises(ArgumentError, match=r"'time_offset'.*session.assign\(traces=\.\.\.\)"):
+        traced.assign(aligned=lambda s: s.traces.cs.correct_time_offset())
+    whole = traced.assign(traces=lambda s: s.traces.cs.correct_time_offset())
+    assert "time_offset" not in whole.cs.dfof(method="mean").dfof.coords
+
+
 def test_what_does_not_fit_a_session_is_absent(session):
     assert "project" not in dir(session.cs)
     with pytest.raises(AttributeError, match=r"session\.movie\.cs\.project"):

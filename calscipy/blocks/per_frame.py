@@ -13,7 +13,7 @@ import numpy as np
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import is_cupy
-from calscipy.errors import DeviceError
+from calscipy.errors import ChunkError, DeviceError
 from calscipy.options import get_option
 
 
@@ -41,6 +41,7 @@ def per_frame(
     tail: tuple[int, ...] | None = None,
     arguments: Mapping[str, Any] | None = None,
     shared: Any = None,
+    verb: str = "this operation",
 ) -> Any:
     """Apply a kernel to the frames of a movie, in one task for each of its blocks.
 
@@ -61,16 +62,23 @@ def per_frame(
         Further arguments of the kernel.
     shared : object, optional
         An argument ``shared`` of the kernel that is too large to be copied into every task.
+    verb : str, optional
+        What messages call this.
 
     Returns
     -------
     ndarray or dask.array.Array
         Lazy in, lazy out.
+
+    Raises
+    ------
+    ChunkError
+        See :func:`whole_frames`.
     """
     work = _Frames(kernel, np.dtype(dtype), dict(arguments or {}), tail)
     if not isinstance(data, da.Array):
         return _eager(data, work, numbers, shared)
-    data = _whole_frames(data)
+    data = whole_frames(data, verb)
     frames, *batch, y, x = range(data.ndim)
     own = tuple(range(data.ndim, numbers.ndim + 2))
     end = (y, x) if tail is None else tuple(numbers.ndim + 2 + axis for axis in range(len(tail)))
@@ -130,10 +138,26 @@ def _eager(data: np.ndarray, work: _Frames, numbers: np.ndarray, shared: Any) ->
     return out
 
 
-def _whole_frames(data: da.Array) -> da.Array:
-    """Put y and x into one chunk each; bands of many frames become blocks of usual size."""
+def whole_frames(data: da.Array, verb: str) -> da.Array:
+    """Put y and x into one chunk each; bands of many frames become blocks of usual size.
+
+    Raises
+    ------
+    ChunkError
+        If whole frames are only to be had by holding more than ``memory_limit``: the bands of a
+        movie that was opened with ``chunks="time"`` reach over all frames.
+    """
     if data.numblocks[-2] == 1 and data.numblocks[-1] == 1:
         return data
+    longest = max(data.chunks[0], default=0)
+    together = data.nbytes // max(data.shape[0], 1) * longest
+    if together > get_option("memory_limit"):
+        raise ChunkError(
+            f"{verb} needs whole frames, but the movie is in chunks of parts of {longest} frames: "
+            f"{together} bytes would have to be held at once, more than memory_limit="
+            f"{get_option('memory_limit')}. Open it with ImagingSession.open(path), whose chunks "
+            "are whole frames, or raise the limit with calscipy.set_options(memory_limit=...)."
+        )
     return data.rechunk(
         {0: "auto", data.ndim - 2: -1, data.ndim - 1: -1},
         block_size_limit=get_option("chunk_bytes"),

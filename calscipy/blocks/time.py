@@ -19,6 +19,7 @@ from calscipy.options import get_option
 
 PIECE = 2**19  # samples that a kernel works on at a time: 2 MiB of float32 stay in the cache
 RESULT_BYTES = 4  # of a sample of float32
+MOST_TASKS = 200_000  # of putting frames together to tiles; building them takes seconds
 TURNED = 64  # frames turned at a time: all at once is four times slower, out of the cache
 
 
@@ -194,12 +195,15 @@ def whole_time(data: Any, axis: int, *, movie: bool, verb: str) -> Any:
     if not movie:
         return data if whole else data.rechunk({axis: -1})
     limit = get_option("memory_limit")
+    remedy = (
+        "Open it with ImagingSession.open(path, chunks='time'), or save it to zarr first "
+        "(movie.cs.to_zarr(path)) and open that with chunks='time'."
+    )
     if not whole and data.nbytes > limit:
         raise ChunkError(
             f"{verb} needs the whole time axis of every pixel, but the movie of {data.nbytes} "
             f"bytes is in {data.numblocks[axis]} chunks of frames and does not fit into "
-            f"memory_limit={limit}. Open it with ImagingSession.open(path, chunks='time'), or "
-            "save it to zarr first (movie.cs.to_zarr(path)) and open that."
+            f"memory_limit={limit}. {remedy}"
         )
     pixels = [at for at in range(data.ndim) if at != axis]
     largest = [max(data.chunks[at], default=0) for at in pixels]
@@ -210,6 +214,12 @@ def whole_time(data: Any, axis: int, *, movie: bool, verb: str) -> Any:
     chunks: dict[int, Any] = {axis: -1}
     for at, step in zip(pixels, steps, strict=True):
         chunks[at] = tuple(part for size in data.chunks[at] for part in _evenly(size, step))
+    tasks = data.npartitions * math.prod(len(chunks[at]) for at in pixels)
+    if not whole and tasks > MOST_TASKS:
+        raise ChunkError(
+            f"{verb} needs the whole time axis of every pixel, which takes {tasks} pieces of the "
+            f"{data.npartitions} chunks of this movie. {remedy}"
+        )
     # In one step: dask's intermediate ones save tasks, but would hold the movie a second time.
     return data.rechunk(chunks, threshold=data.npartitions * math.prod(data.shape))
 

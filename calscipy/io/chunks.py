@@ -56,8 +56,9 @@ def rows_per_band(movie: xr.DataArray) -> int:
         raise ChunkError(
             f"{least} rows of all {sizes[model.FRAMES]} frames need {least * row_bytes} "
             f"bytes for each of {workers} threads, more than memory_limit="
-            f"{get_option('memory_limit')}. Save the movie first and open the store "
-            "(movie.cs.to_zarr(path) or session.save(path)), or raise the limit with "
+            f"{get_option('memory_limit')}. Save the movie first (movie.cs.to_zarr(path) or "
+            "session.save(path)) and open the store in tiles, "
+            "chunks={'frames': -1, 'y': 16, 'x': 16}, or raise the limit with "
             "calscipy.set_options(memory_limit=...)."
         )
     wanted = -(-sizes[model.Y] // MIN_CHUNKS)

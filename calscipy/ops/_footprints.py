@@ -68,14 +68,25 @@ def footprints(data: xr.DataArray, rois: xr.DataArray | np.ndarray, verb: str) -
     neurons, row = np.unique(rois[model.NEURON].values, return_inverse=True)
     y, x = _on_the_movie(data, rois, neurons, row, verb)
     found = Footprints(neurons, row, y, x, rois.values, _planes(data, rois, verb))
+    return usable(found, verb)
+
+
+def usable(found: Footprints, verb: str) -> Footprints:
+    """Check weights and planes, and leave out pixels of weight 0.
+
+    Raises
+    ------
+    RoiError
+        Naming the neurons.
+    """
     _require_weights(found, verb)
     planes = found.planes
     if planes is not None:
-        split = np.unique(row[planes[row] != found.plane])
+        split = np.unique(found.row[planes[found.row] != found.plane])
         if split.size:
             raise RoiError(
                 f"{verb}: {split.size} neurons have pixels in several planes (neurons "
-                f"{first_few(list(neurons[split]))}). Give every neuron one plane."
+                f"{first_few(list(found.neurons[split]))}). Give every neuron one plane."
             )
     # A pixel of weight 0 is no part of the neuron: its NaN must not reach the trace.
     return found.only(found.weight != 0)

@@ -41,6 +41,29 @@ def require_same_times(data: xr.DataArray, other: Any, verb: str) -> None:
         )
 
 
+def require_same_place(
+    data: xr.DataArray,
+    other: xr.DataArray | xr.Dataset,
+    verb: str,
+    *,
+    ignore: tuple[str, ...] = (),
+) -> None:
+    """Raise if both were selected from a recording and the planes or channels differ.
+
+    Aligning looks at dimensions alone; what ``sel(plane=2)`` leaves is a scalar coordinate.
+    """
+    for name in (model.PLANE, model.CHANNEL):
+        if name in ignore or name not in data.coords or name not in other.coords:
+            continue
+        mine, theirs = data[name], other[name]
+        if mine.ndim == 0 and theirs.ndim == 0 and mine.item() != theirs.item():
+            raise ArgumentError(
+                f"{verb}: the movie is {name} {mine.item()}, what it is to be used with was made "
+                f"of {name} {theirs.item()}. Use what belongs to it; if you mean it, drop the "
+                f"coordinate: other.drop_vars({name!r})."
+            )
+
+
 def add_known(data: xr.DataArray, name: str, moved: xr.Variable) -> xr.Variable:
     """Add a movement to the one that a coordinate already tells of; NaN is no movement."""
     if name not in data.coords:

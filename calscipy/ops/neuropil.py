@@ -12,7 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError, RoiError, first_few
 from calscipy.history import described, recorded
 from calscipy.kernels import neuropil as kernels
-from calscipy.ops._footprints import Footprints, averaged, footprints
+from calscipy.ops._footprints import Footprints, averaged, footprints, usable
 from calscipy.ops.rois import require_rois
 
 
@@ -136,7 +136,7 @@ def neuropil_rois(
             f"pixels outside of the image of {height} x {width}. Give the shape of the recording."
         )
     plane = rois[model.PLANE].values if model.PLANE in rois.coords else None
-    found = Footprints(neurons, row, y, x, rois.values, plane)
+    found = usable(Footprints(neurons, row, y, x, rois.values, plane), "neuropil_rois")
     rings = _rings(found, (height, width), inner, min_pixels, "neuropil_rois")
     return model.rois_long_form(
         neurons[rings.row],

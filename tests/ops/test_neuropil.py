@@ -265,3 +265,23 @@ def test_after_a_filter_too():
     whole = movie().cs.median_filter(size=(1, 3, 3))
     np.testing.assert_array_equal(found[0], cs.extract(whole, labels()))
     np.testing.assert_array_equal(found[1], extract_neuropil(whole, labels(), min_pixels=300))
+
+
+def test_pixels_without_weight_are_free_in_both():
+    rois = cs.rois_from_pixels(
+        {1: ([8, 8], [8, 12], [1.0, 0.0]), 2: ([15], [3], [1.0])}, image_shape=(Y, X)
+    )
+    rings = neuropil_rois(rois, min_pixels=60)
+    data = movie()
+    expected = cs.extract(data, rings)
+    found = extract_neuropil(data, rois, min_pixels=60)
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert ((rings.y == 8) & (rings.x == 12)).any()
+
+
+def test_a_neuron_in_two_planes_has_no_ring():
+    stack = np.zeros((2, Y, X), int)
+    stack[0, 2, 2] = stack[1, 3, 3] = 1
+    rois = cs.rois_from_labels(stack)
+    with pytest.raises(RoiError, match="neuropil_rois: 1 neurons have pixels in several planes"):
+        neuropil_rois(rois, min_pixels=5)
