@@ -94,6 +94,12 @@ class _GpuArray(NDArrayOperatorsMixin):
     def transpose(self, *axes):
         return type(self)(self._host.transpose(*axes), base=self)
 
+    def any(self):
+        return type(self)(self._host.any())
+
+    def __bool__(self):
+        return bool(self._host)
+
     def __len__(self):
         return len(self._host)
 
@@ -136,11 +142,12 @@ def make_cupy(device):
 
     def on_gpu(function):
         def run(data, *args, **kwargs):
-            if not isinstance(data, array):
-                raise TypeError(f"cupyx filters take cupy arrays, got {type(data)}")
+            for given in (data, *args):  # footprints alone may come from the host
+                if isinstance(given, np.ndarray) or (given is data and not isinstance(data, array)):
+                    raise TypeError(f"cupyx filters take cupy arrays, got {type(given)}")
             result = array(np.empty_like(data._host))  # fails before it computes
             time.sleep(device.delay)
-            result._host[...] = function(data._host, *args, **kwargs)
+            result._host[...] = function(data._host, *_unwrap(args), **kwargs)
             return result
 
         return run
@@ -161,7 +168,9 @@ def make_cupy(device):
     )
     cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
     modules["cupy.cuda.memory"].OutOfMemoryError = OutOfMemoryError
-    for name in ("gaussian_filter", "median_filter", "correlate1d"):
+    cupy.concatenate = lambda parts, axis=0: array(np.concatenate(_unwrap(parts), axis))
+    cupy.stack = lambda parts, axis=0: array(np.stack(_unwrap(parts), axis))
+    for name in ("gaussian_filter", "median_filter", "maximum_filter", "correlate1d"):
         function = on_gpu(getattr(scipy.ndimage, name))
         setattr(modules["cupyx.scipy.ndimage"], name, function)
     return modules

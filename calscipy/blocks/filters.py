@@ -94,7 +94,8 @@ def filtered(
     """
     place = resolve_device(device)
     if step.wraps:
-        return wrapped(data, replace(step, wraps=False), runs, place, _filtered)
+        result = wrapped(data, replace(step, wraps=False), runs, place, _filtered)
+        return result.rechunk(data.chunks) if isinstance(data, da.Array) else result
     return _filtered(data, step, runs, place)
 
 
@@ -285,7 +286,19 @@ class _Block:
         """Filter frames ``low`` to ``high`` of a stack that holds their halo."""
         if is_cupy(stack) or self.device == "cpu":
             return _chain(stack, self.steps, low, high, out)
-        result = self._filter_on_gpu(stack, low, high)
+        try:
+            result = self._filter_on_gpu(stack, low, high)
+        except _DoesNotFitError as failure:
+            message = (
+                f"a block of shape {stack.shape} ({stack.dtype}) does not fit into the memory of "
+                f"the GPU even one frame at a time ({failure})."
+            )
+            if self.device != "auto":
+                raise DeviceError(
+                    f"{message} Use smaller chunks of y and x, or device='auto'."
+                ) from None
+            warn(f"{message} It ran on the CPU.", DeviceWarning)
+            return _chain(stack, self.steps, low, high, out)
         if out is not None:
             out[...] = result
         return result
@@ -311,14 +324,7 @@ class _Block:
                 start, stop = max(0, a - before), min(stack.shape[0], b + after)
                 found.append(self._filter_on_gpu(stack[start:stop], a - start, b - start))
             return np.concatenate(found)
-        message = (
-            f"a block of shape {stack.shape} ({stack.dtype}) does not fit into the memory of the "
-            f"GPU even one frame at a time ({failure})."
-        )
-        if self.device == "auto":
-            warn(f"{message} It ran on the CPU.", DeviceWarning)
-            return _chain(stack, self.steps, low, high)
-        raise DeviceError(f"{message} Use smaller chunks of y and x, or device='auto'.")
+        raise _DoesNotFitError(failure)
 
     def _frames_on_gpu(self, stack: np.ndarray) -> int:
         """Return how many frames of a result fit beside what else they need; at least one."""
@@ -326,6 +332,10 @@ class _Block:
         frame = stack.shape[-2] * stack.shape[-1] * widest * _GPU_COPIES
         halo = sum(total_halo(self.steps)[0])
         return max(1, int(free_gpu_memory() / _GPU_BLOCKS / max(frame, 1)) - halo)
+
+
+class _DoesNotFitError(Exception):
+    """Not even one frame fits into the memory of the GPU."""
 
 
 _GPU_BLOCKS = 2  # in flight; more fill the card's memory

@@ -35,7 +35,8 @@ def gaussian(
 ) -> Array:
     """Gaussian with standard deviations ``sigma`` in samples, in float32.
 
-    Integers become float32 first: a Gaussian in uint16 truncates after every axis. float64 stays.
+    Integers become float32 first: a Gaussian in uint16 truncates after every axis. float64 stays,
+    and integers of over 16 bits become float64.
     """
     if not isinstance(block, np.ndarray):
         result = ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
@@ -73,11 +74,20 @@ def median(
     frames: Frames | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Median over a box of ``size`` samples or over a footprint, in the same dtype."""
+    """Median over a box of ``size`` samples or over a footprint, in the same dtype.
+
+    A window that holds a NaN gives NaN: it has no place in an order.
+    """
     dtype = block.dtype
     if dtype.kind == "f" and dtype.itemsize == 2:  # which ndimage does not know
         block = block.astype("f4")
-    if isinstance(block, np.ndarray) and size in networks.SIZES and not _has_nan(block):
+    if dtype.kind == "f" and bool((missing := block != block).any()):
+        arguments = {"size": size} if footprint is None else {"footprint": footprint}
+        filled = np.where(missing, block.dtype.type(0), block)
+        result = median(filled, **arguments, mode=mode, ndimage=ndimage).astype(dtype, copy=False)
+        reached = ndimage.maximum_filter(missing.astype("u1"), mode=mode, **arguments)
+        return _wanted(np.where(reached > 0, dtype.type(np.nan), result), frames, out)
+    if isinstance(block, np.ndarray) and size in networks.SIZES:
         result = networks.small_median(
             block,
             size=size,
@@ -93,11 +103,6 @@ def median(
     return _wanted(result.astype(dtype, copy=False), frames, out)
 
 
-def _has_nan(block: np.ndarray) -> bool:
-    """Tell whether some value has no place in an order, in slices that stay small."""
-    return block.dtype.kind == "f" and any(np.isnan(frame).any() for frame in block)
-
-
 def mean(
     block: Array,
     *,
@@ -107,7 +112,7 @@ def mean(
     frames: Frames | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Mean over a box of ``size`` samples, in float32; float64 stays.
+    """Mean over a box of ``size`` samples, in float32; float64 for float64 and wide integers.
 
     Summed anew for every sample: a running sum would carry a NaN or the rounding of an outlier
     through the rest of the line.
@@ -119,7 +124,8 @@ def mean(
     result = _floating(block)
     for axis, length in enumerate(size):
         if length > 1:
-            weights = np.full(length, 1.0 / length)
+            # Where the block is: filters on a GPU refuse weights that are not.
+            weights = np.full_like(result, 1.0 / length, dtype=np.float64, shape=(length,))
             result = ndimage.correlate1d(result, weights, axis=axis, mode=mode)
     return _wanted(result, frames, out)
 
@@ -151,7 +157,8 @@ def _wanted(result: Array, frames: Frames | None, out: Array | None) -> Array:
 
 
 def _float_dtype(block: Array) -> np.dtype:
-    return np.dtype("f8" if block.dtype.kind == "f" and block.dtype.itemsize == 8 else "f4")
+    wide = block.dtype.itemsize > (4 if block.dtype.kind == "f" else 2)
+    return np.dtype("f8" if wide else "f4")
 
 
 def _floating(block: Array) -> Array:

@@ -13,9 +13,11 @@ from calscipy import blocks, model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import filters as kernels
+from calscipy.ops._time import float_dtype
 from calscipy.options import Device
 
 Mode = Literal["reflect", "nearest", "mirror", "constant", "wrap"]
+FARTHEST = 100  # lengths of the movie that a filter may reach over
 FILTER_DIMS = (model.FRAMES, model.Y, model.X)
 
 
@@ -45,9 +47,10 @@ def gaussian_filter(
     Returns
     -------
     DataArray
-        Same dims, coordinates and units, float32 (float64 for float64 input). The same values
-        whatever the chunks. Frames that are not ``valid`` are passed on and enter no other
-        frame; the frames before and after them, and those of different epochs, are not mixed.
+        Same dims, coordinates and units, float32 (float64 for float64 and for integers of over
+        16 bits). The same values whatever the chunks. Frames that are not ``valid`` are passed on
+        and enter no other frame; the frames before and after them, and those of different epochs,
+        are not mixed.
 
     Examples
     --------
@@ -61,7 +64,7 @@ def gaussian_filter(
     if any(value < 0 for value in sigmas):
         raise ArgumentError(f"gaussian_filter needs sigma >= 0, got {sigma!r}")
     step = _step(
-        kernels.gaussian, kernels.gaussian_halo(sigmas), _float_dtype(data), mode, sigma=sigmas
+        kernels.gaussian, kernels.gaussian_halo(sigmas), float_dtype(data), mode, sigma=sigmas
     )
     return _filter(data, step, device, "gaussian_filter", "Gaussian filtered")
 
@@ -97,8 +100,9 @@ def median_filter(
     -------
     DataArray
         Same dims, coordinates, units and dtype; bit for bit the result of
-        ``scipy.ndimage.median_filter`` on the whole movie. Frames that are not ``valid`` and
-        borders of epochs are treated as in :func:`gaussian_filter`.
+        ``scipy.ndimage.median_filter`` on the whole movie (integers beyond 2**53 may differ by
+        its rounding). NaN where the box or footprint holds a NaN. Frames that are not ``valid``
+        and borders of epochs are treated as in :func:`gaussian_filter`.
 
     Examples
     --------
@@ -135,12 +139,9 @@ def mean_filter(
     ----------
     data : DataArray
         Movie ``(frames [, channel] [, plane], y, x)``. Channels and planes are filtered apart.
-    size : int, sequence of three ints or mapping, optional
+    size : int, sequence of three ints or mapping, default 3
         Extent of the box in frames and pixels: one for all, ``(frames, y, x)``, or by
-        dimension, where those left out have extent 1. 3 by default.
-    footprint : array_like of bool, shape (frames, y, x) or (y, x), optional
-        In place of ``size``: which samples around each one are taken. The centre is at half of
-        each extent, rounded down.
+        dimension, where those left out have extent 1.
     mode : {"reflect", "nearest", "mirror", "constant", "wrap"}
         What continues the movie beyond its edges, as in ``scipy.ndimage``; zeros for
         ``"constant"``.
@@ -150,8 +151,9 @@ def mean_filter(
     Returns
     -------
     DataArray
-        Same dims, coordinates and units, float32 (float64 for float64 input). Frames that are
-        not ``valid`` and borders of epochs are treated as in :func:`gaussian_filter`.
+        Same dims, coordinates and units, float32 (float64 for float64 and for integers of over
+        16 bits). Frames that are not ``valid`` and borders of epochs are treated as in
+        :func:`gaussian_filter`.
 
     Examples
     --------
@@ -160,7 +162,7 @@ def mean_filter(
     >>> float(mean_filter(movie, size={"y": 3})[0, 0, 0])
     1.0
     """
-    step = _box_step(kernels.mean, size, _float_dtype(data), mode)
+    step = _box_step(kernels.mean, size, float_dtype(data), mode)
     return _filter(data, step, device, "mean_filter", "mean filtered")
 
 
@@ -186,10 +188,11 @@ def _footprint(footprint: ArrayLike) -> np.ndarray:
     mask = np.asarray(footprint)
     if mask.ndim == 2:
         mask = mask[None]
-    if mask.ndim != 3 or mask.dtype.kind not in "biuf" or not mask.any():
+    unclear = mask.dtype.kind not in "biuf" or (mask.dtype.kind == "f" and np.isnan(mask).any())
+    if mask.ndim != 3 or unclear or not mask.any():
         raise ArgumentError(
             "footprint must be an array (frames, y, x) or (y, x) with at least one element that "
-            f"is not 0, got {mask.dtype} of shape {np.shape(footprint)}"
+            f"is not 0 and no NaN, got {mask.dtype} of shape {np.shape(footprint)}"
         )
     return mask.astype(bool)
 
@@ -216,10 +219,6 @@ def _by_dim(value: Any, name: str, *, default: float) -> tuple[float, ...]:
     return tuple(n.item() if isinstance(n, np.number) else n for n in numbers)
 
 
-def _float_dtype(data: xr.DataArray) -> np.dtype:
-    return np.dtype("f8") if data.dtype.newbyteorder("=") == np.float64 else np.dtype("f4")
-
-
 def _filter(
     data: xr.DataArray,
     step: blocks.Step,
@@ -233,6 +232,12 @@ def _filter(
         raise ArgumentError(
             f"{verb} needs integers or floats of up to 64 bits, got an array of {data.dtype}"
         )
+    for dim, reach in zip(FILTER_DIMS, step.halo, strict=True):
+        if max(reach) > FARTHEST * max(data.sizes[dim], 1):
+            raise ArgumentError(
+                f"{verb} would reach over {max(reach)} samples along {dim!r}, of which the movie "
+                f"has {data.sizes[dim]}. Choose a smaller sigma or size; they count samples."
+            )
     if any(step.halo[0]):
         model.require_gapless(data, verb)
     ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)

@@ -101,18 +101,24 @@ def test_any_layout(layout):
     compare(block, (3, 3, 3), "reflect")
 
 
-@pytest.mark.parametrize("size", median.SIZES)
-def test_nan_goes_to_scipy(size):
-    block = np.random.default_rng(0).random((5, 6, 7)).astype("float32")
-    block[2, 3, 4] = np.nan
-    out = filters.median(block, size=size, mode="reflect", ndimage=ndimage)
-    np.testing.assert_array_equal(out, ndimage.median_filter(block, size=size))
-    clean = filters.median(np.nan_to_num(block), size=size, mode="reflect", ndimage=ndimage)
-    reach = np.zeros(block.shape, bool)
-    reach[
-        tuple(slice(a - n // 2, a + n // 2 + 1) for a, n in zip((2, 3, 4), size, strict=True))
-    ] = 1
-    np.testing.assert_array_equal(out[~reach], clean[~reach])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(3, 3, 3), (1, 3, 3), (2, 4, 1), "footprint"])
+def test_a_window_with_nan_is_nan_and_no_other(shape, mode):
+    rng = np.random.default_rng(0)
+    block = rng.random((6, 7, 8)).astype("float32")
+    spoiled = np.where(rng.random(block.shape) < 0.03, np.float32(np.nan), block)
+    mask = rng.random((3, 2, 3)) < 0.6 if shape == "footprint" else np.ones(shape, bool)
+    arguments = {"footprint": mask} if shape == "footprint" else {"size": shape}
+    out = filters.median(spoiled, mode=mode, ndimage=ndimage, **arguments)
+    clean = filters.median(block, mode=mode, ndimage=ndimage, **arguments)
+    pad = {"reflect": "symmetric", "nearest": "edge", "mirror": "reflect", "constant": "constant"}
+    around = [(n // 2, n - n // 2 - 1) for n in mask.shape]
+    padded = np.pad(spoiled, around, mode=pad[mode])
+    for at in np.ndindex(*block.shape):
+        box = padded[tuple(slice(a, a + n) for a, n in zip(at, mask.shape, strict=True))][mask]
+        expected = np.nan if np.isnan(box).any() else clean[at]
+        np.testing.assert_equal(out[at], np.float32(expected))
+    assert 0 < np.isnan(out).sum() < out.size
 
 
 def test_nothing():

@@ -4,6 +4,9 @@ Medians are SciPy's bit for bit; Gaussian and mean lie within 1e-6 of SciPy in f
 """
 
 import itertools
+import threading
+import time
+from unittest.mock import patch
 
 import dask
 import dask.array as da
@@ -74,7 +77,11 @@ def scipy_filter(values, name, *, mode="reflect", sigma=None, size=3, footprint=
         for axis, length in enumerate(by_dim(size, 1)):
             if length > 1:
                 floats = ndimage.correlate1d(floats, [1 / length] * length, axis, mode=mode)
-    return floats if values.dtype == np.float64 else floats.astype(np.float32)
+    return floats if is_wide(values.dtype) else floats.astype(np.float32)
+
+
+def is_wide(dtype):
+    return np.dtype(dtype).itemsize > (4 if np.dtype(dtype).kind == "f" else 2)
 
 
 def reference(values, steps, runs=None):
@@ -169,6 +176,24 @@ def test_the_chunks_do_not_matter(chosen, chunks, dtype):
     if all(arguments["mode"] != "wrap" for _, arguments in chosen):
         assert steps_fused(result) == len(chosen)
     np.testing.assert_array_equal(result.values, whole.values)
+    with patch.multiple("calscipy.blocks.filters", SMALL_BYTES=0, CPU_COUNT=4):
+        np.testing.assert_array_equal(chain(data, chosen).values, whole.values)
+
+
+def test_the_eager_path_runs_in_threads():
+    threads, real = set(), ndimage.median_filter
+
+    def note(*args, **kwargs):
+        threads.add(threading.get_ident())
+        time.sleep(0.05)
+        return real(*args, **kwargs)
+
+    with (
+        patch.multiple("calscipy.blocks.filters", SMALL_BYTES=0, CPU_COUNT=4),
+        patch("calscipy.blocks.device.scipy.ndimage.median_filter", note),
+    ):
+        movie(shape=(40, 3, 3)).cs.median_filter(size=5)
+    assert len(threads) > 1
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -313,7 +338,14 @@ def test_rarer_dtypes(step, dtype):
     xr.testing.assert_equal(result, chain(data, [step]))
     np.testing.assert_allclose(result.values, expected, rtol=1e-6, atol=1e-4)
     keeps = step[0] == "median_filter"
-    assert result.dtype == (dtype if keeps else "float64" if dtype == ">f8" else "float32")
+    assert result.dtype == (dtype if keeps else "float64" if is_wide(dtype) else "float32")
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64"])
+def test_large_integers_keep_their_digits(dtype):
+    data = cs.from_numpy(np.full((3, 4, 4), 2**30 + 1, dtype), frame_rate=10)
+    for result in (cs.gaussian_filter(data, sigma=1), cs.mean_filter(data, size=(1, 2, 2))):
+        np.testing.assert_allclose(result, 2**30 + 1, rtol=1e-14)
 
 
 @pytest.mark.parametrize("chunks", [((0,), 9, 10), ((4, 0, 7), 9, 10), (11, (0, 9), (10, 0))])
@@ -462,6 +494,9 @@ def test_a_recording_costs_two_tasks_per_chunk(recording, filters):
         (("gaussian_filter", {"sigma": 1, "mode": "grid-wrap"}), "mode must be"),
         (("median_filter", {"size": 3, "footprint": np.ones((3, 3))}), "got both"),
         (("median_filter", {"footprint": np.zeros((3, 3))}), "at least one element"),
+        (("gaussian_filter", {"sigma": {"x": 1e12}}), "samples along 'x'"),
+        (("mean_filter", {"size": {"frames": 10**9}}), "samples along 'frames'"),
+        (("median_filter", {"footprint": np.full((3, 3), np.nan)}), "no NaN"),
         (("median_filter", {"footprint": np.ones(3)}), r"bool|shape \(3,\)"),
         (("median_filter", {"size": 0}), "from 1 on"),
         (("median_filter", {"size": 2.5}), "whole numbers"),
@@ -472,6 +507,19 @@ def test_a_recording_costs_two_tasks_per_chunk(recording, filters):
 def test_arguments_out_of_range(step, message):
     with pytest.raises(ArgumentError, match=message):
         chain(movie(), [step])
+
+
+def test_sizes_that_dask_does_not_know():
+    data = lazy(movie(), 3, 9, 10)
+    unknown = xr.DataArray(data.data[data.data.max(axis=(1, 2)) > 0], dims=data.dims)
+    with pytest.raises(ArgumentError, match=r"compute_chunk_sizes\(\)"):
+        unknown.cs.median_filter(size=3)
+
+
+def test_wrapping_keeps_the_chunks():
+    valid = np.arange(11) % 3 > 0
+    data = lazy(movie(), 4, 9, 10).assign_coords(valid=("frames", valid))
+    assert data.cs.mean_filter(size=3, mode="wrap").chunks == data.chunks
 
 
 @every_filter
