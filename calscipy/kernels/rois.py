@@ -85,7 +85,11 @@ def require_pixels(
             "the same pixel twice",
             "Give each pixel once, with the sum of its weights",
         ),
-        (~np.isfinite(weight), "weights that are not finite", "Leave these pixels out"),
+        (
+            ~(np.isfinite(weight) & np.isfinite(total)[row]),
+            "weights that are not finite",
+            "Leave these pixels out",
+        ),
         (weight < 0, "negative weights", "Clip them at 0, or leave these pixels out"),
         (~(total > 0)[row], "no pixel of positive weight", "Leave these neurons out"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import xarray as xr
 
 from calscipy import blocks, model
 from calscipy.errors import ArgumentError, RoiError, first_few
-from calscipy.ops.rois import first_pixel, require_rois
+from calscipy.kernels.rois import require_pixels
+from calscipy.ops.rois import first_pixel, require_rois, roi_names
 from calscipy.ops.time_offset import sampling_offset
 
 
@@ -24,6 +25,7 @@ class Footprints:
     x: np.ndarray
     weight: np.ndarray
     plane: np.ndarray | None = None  # place along the movie's planes; None without that dimension
+    roi_name: np.ndarray | None = None  # of every neuron, where it has one
 
     @property
     def planes(self) -> np.ndarray | None:
@@ -45,7 +47,7 @@ class Footprints:
         """Return some of the pixels of the same neurons."""
         plane = None if self.plane is None else self.plane[keep]
         row, y, x, weight = (part[keep] for part in (self.row, self.y, self.x, self.weight))
-        return Footprints(self.neurons, row, y, x, weight, plane)
+        return replace(self, row=row, y=y, x=x, weight=weight, plane=plane)
 
 
 def footprints(data: xr.DataArray, rois: xr.DataArray | np.ndarray, verb: str) -> Footprints:
@@ -63,23 +65,28 @@ def footprints(data: xr.DataArray, rois: xr.DataArray | np.ndarray, verb: str) -
         raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
     _require_plane_names(data, rois, verb)
     rois = require_rois(rois, verb)
-    if not rois.size:
-        raise RoiError(f"{verb} found no neuron: the ROIs hold no pixel. Select others.")
-    neurons, row = np.unique(rois[model.NEURON].values, return_inverse=True)
+    neurons, first, row = np.unique(
+        rois[model.NEURON].values, return_index=True, return_inverse=True
+    )
     y, x = _on_the_movie(data, rois, neurons, row, verb)
-    found = Footprints(neurons, row, y, x, rois.values, _planes(data, rois, verb))
+    names = roi_names(rois, first)
+    found = Footprints(neurons, row, y, x, rois.values, _planes(data, rois, verb), names)
     return usable(found, verb)
 
 
 def usable(found: Footprints, verb: str) -> Footprints:
-    """Check weights and planes, and leave out pixels of weight 0.
+    """Check pixels, weights and planes, and leave out pixels of weight 0.
 
     Raises
     ------
     RoiError
         Naming the neurons.
     """
-    _require_weights(found, verb)
+    if found.plane is not None:
+        found = replace(found, plane=np.broadcast_to(found.plane, found.row.shape))
+    names = found.neurons[found.row]
+    require_pixels(verb, names, found.y, found.x, found.weight, plane=found.plane)
+    found = replace(found, y=found.y.astype(np.int64), x=found.x.astype(np.int64))
     planes = found.planes
     if planes is not None:
         split = np.unique(found.row[planes[found.row] != found.plane])
@@ -94,12 +101,17 @@ def usable(found: Footprints, verb: str) -> Footprints:
 
 def _require_plane_names(data: xr.DataArray, rois: Any, verb: str) -> None:
     """Refuse an unlabelled stack of labels for a selection of planes."""
-    if not isinstance(rois, np.ndarray) or rois.ndim != 3 or model.PLANE not in data.coords:
+    if not isinstance(rois, np.ndarray | xr.DataArray) or rois.ndim != 3:
         return
+    if model.PLANE not in data.coords or model.PLANE in getattr(rois, "coords", ()):
+        return
+    count = len(rois)
+    if isinstance(rois, xr.DataArray):
+        count = rois.sizes.get(model.PLANE, count)
     planes = np.atleast_1d(data[model.PLANE].values)
-    if not np.array_equal(planes, np.arange(len(rois))):
+    if not np.array_equal(planes, np.arange(count)):
         raise RoiError(
-            f"{verb}: labels of {len(rois)} planes, counted from 0, do not fit a movie of the "
+            f"{verb}: labels of {count} planes, counted from 0, do not fit a movie of the "
             f"planes {first_few(list(planes))}. Give a DataArray with a 'plane' coordinate."
         )
 
@@ -117,7 +129,13 @@ def _on_the_movie(
                 f"{verb}: the ROIs were made on an image of {tuple(image)} pixels, the movie "
                 f"reaches to {origin + data.sizes[dim]} along {dim!r}. Use ROIs of this recording."
             )
-        places.append(rois[dim].values - origin)
+        lines = data.attrs.get("lines_per_frame") if dim == model.Y else None
+        if size is not None and lines == data.sizes[dim] < size:  # no crop, by its metadata
+            raise RoiError(
+                f"{verb}: the ROIs were made on an image of {tuple(image)} pixels, the recording "
+                f"has {lines} lines. Use ROIs of this recording."
+            )
+        places.append(rois[dim].values - np.int64(origin))  # unsigned pixels would wrap
     outside = (places[0] < 0) | (places[0] >= data.sizes[model.Y])
     outside |= (places[1] < 0) | (places[1] >= data.sizes[model.X])
     if outside.any():
@@ -150,7 +168,7 @@ def _planes(data: xr.DataArray, rois: xr.DataArray, verb: str) -> np.ndarray | N
             "movie.sel(plane=0)."
         )
     index = data.get_index(model.PLANE)
-    places = index.get_indexer(rois[model.PLANE].to_index())
+    places = index.get_indexer(rois[model.PLANE].broadcast_like(rois).to_index())
     if (places < 0).any():
         raise RoiError(
             f"{verb}: the ROIs lie in planes {first_few(_distinct(rois))}, the movie has the "
@@ -161,17 +179,6 @@ def _planes(data: xr.DataArray, rois: xr.DataArray, verb: str) -> np.ndarray | N
 
 def _distinct(rois: xr.DataArray) -> list[Any]:
     return list(np.unique(rois[model.PLANE].values))
-
-
-def _require_weights(found: Footprints, verb: str) -> None:
-    total = np.bincount(found.row, found.weight, len(found.neurons))
-    bad = ~((total > 0) & np.isfinite(total))
-    if bad.any():
-        raise RoiError(
-            f"{verb}: every neuron needs finite weights with a positive sum of weights; those of "
-            f"the neurons {first_few(list(found.neurons[bad]))} have none. Leave them out, or "
-            "correct their weights."
-        )
 
 
 def averaged(
@@ -204,6 +211,8 @@ def _coords(data: xr.DataArray, times: np.ndarray, neurons: Footprints) -> dict[
     planes = neurons.planes
     if planes is not None:
         coords[model.PLANE] = (model.NEURON, data[model.PLANE].values[planes])
+    if neurons.roi_name is not None:
+        coords[model.ROI_NAME] = (model.NEURON, neurons.roi_name)
     centres = neurons.centres()
     offset = sampling_offset(data, centres[0], planes)
     if offset is not None:

@@ -28,7 +28,9 @@ def extract(
     rois : DataArray or ndarray
         ROIs in long form (``rois_from_labels``, ``rois_from_suite2p``) or a label image
         ``(y, x)`` or ``(plane, y, x)``. Pixels count from the corner of the recording, also on
-        a cropped movie. Pixels of weight 0 are left out.
+        a cropped movie. Labels larger than the movie are therefore taken for those of the whole
+        recording: that they are of another one shows only where a neuron lies outside of the
+        movie, or where the metadata give the lines of a frame. Pixels of weight 0 are left out.
     overlap : {"share", "exclude"}, default "share"
         Whether a pixel of several neurons counts for each of them or for none.
 
@@ -38,15 +40,16 @@ def extract(
         Traces ``(neuron [, channel], time)`` in float32, in the units of the movie: the
         weighted mean of each neuron's pixels. NaN where its plane's frame is not ``valid``, and
         where one of its pixels is NaN, in that frame. ``y``, ``x`` (and ``plane``) of the
-        neurons' centres are coordinates, the same whatever becomes of shared pixels, and, where
+        neurons' centres are coordinates, the same whatever becomes of shared pixels, as are the
+        ``roi_name`` of ROIs that have one and, where
         the metadata of the microscope say enough, ``time_offset`` in s: how long after ``time``
         the scan of the neuron's line began (see :func:`correct_time_offset`).
 
     Raises
     ------
     RoiError
-        If ROIs lie outside of the movie, if their planes do not fit, or if a neuron is left
-        without pixels.
+        If ROIs lie outside of the movie, if their planes do not fit, if a neuron is left
+        without pixels, lists one twice or in fractions, or has negative weights.
 
     Examples
     --------
@@ -68,10 +71,7 @@ def _without_shared(found: Footprints) -> Footprints:
     place = (found.y, found.x) if found.plane is None else (found.plane, found.y, found.x)
     flat = np.ravel_multi_index(place, [int(axis.max()) + 1 for axis in place])
     _, pixel = np.unique(flat, return_inverse=True)
-    # A pixel that one neuron lists twice is not shared.
-    count = len(found.neurons)
-    owners = np.bincount(np.unique(pixel * count + found.row) // count)
-    own = found.only(owners[pixel] == 1)
+    own = found.only(np.bincount(pixel)[pixel] == 1)  # no neuron lists a pixel twice
     left = np.bincount(own.row, own.weight, len(found.neurons))
     if not (left > 0).all():
         raise RoiError(

@@ -23,9 +23,10 @@ def rois_from_masks(masks: xr.DataArray | np.ndarray) -> xr.DataArray:
     ----------
     masks : DataArray or ndarray, shape (neuron, y, x) or (neuron, plane, y, x)
         Booleans, or weights from 0 on; pixels of weight 0 are left out. Masks may overlap. A
-        DataArray may have its dimensions in any order; its ``neuron`` and ``plane`` coordinates
-        name neurons and planes and, where the masks were drawn on part of the recording, its
-        ``y`` and ``x`` coordinates say where they lie. Without names, neurons count from 0.
+        DataArray may have its dimensions in any order; its ``neuron`` (``roi_name``) and ``plane``
+        coordinates name neurons and planes and, where the masks were drawn on part of the
+        recording, its ``y`` and ``x`` coordinates say where they lie. Without names, neurons
+        count from 0.
 
     Returns
     -------
@@ -55,9 +56,21 @@ def rois_from_masks(masks: xr.DataArray | np.ndarray) -> xr.DataArray:
         )
     weight = values[where].astype(np.result_type(values.dtype, np.float32), copy=False)
     neuron = names[where[0]]
-    plane = where[1] if values.ndim == 4 else None
+    plane = where[1] if values.ndim == 4 else _of_neurons(masks, model.PLANE, where[0])
     require_pixels("rois_from_masks", neuron, where[-2], where[-1], weight, plane=plane)
-    return place.long_form(neuron, plane, where[-2], where[-1], weight, values.shape[-2:])
+    rois = place.long_form(neuron, plane, where[-2], where[-1], weight, values.shape[-2:])
+    roi_name = _of_neurons(masks, model.ROI_NAME, where[0])
+    if roi_name is None:
+        return rois
+    return rois.assign_coords({model.ROI_NAME: (model.PIXEL, roi_name)})
+
+
+def _of_neurons(masks: Any, name: str, row: np.ndarray) -> np.ndarray | None:
+    """Return a coordinate of the neurons for each of their pixels, None without it."""
+    if not isinstance(masks, xr.DataArray) or name not in masks.coords:
+        return None
+    coord = masks[name]
+    return np.asarray(coord.values[row]) if coord.dims == (model.NEURON,) else None
 
 
 def _mask_values(masks: Any) -> tuple[np.ndarray, np.ndarray, Placement]:

@@ -12,7 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError, RoiError, first_few
 from calscipy.history import described, recorded
 from calscipy.kernels.rois import require_image_shape, require_pixels
-from calscipy.ops.rois import require_rois
+from calscipy.ops.rois import require_rois, roi_names
 
 Overlap = Literal["error", "first"]
 
@@ -43,7 +43,7 @@ def labels_from_rois(
     -------
     DataArray
         Labels ``(y, x)``, or ``(plane, y, x)`` where ROIs have planes: 0 where there is no
-        neuron, else its number.
+        neuron, else its number. A single ``plane`` of all ROIs stays a coordinate.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def labels_from_rois(
     labels = np.zeros(shape, dtype=numbers.dtype)
     labels[tuple(axis[kept] for axis in where)] = numbers[kept]
     dims = (*coords, model.Y, model.X)
-    result = xr.DataArray(labels, coords, dims, name="labels")
+    result = xr.DataArray(labels, coords | _one_plane(rois), dims, name="labels")
     return described(result, units="1", long_name="neuron, 0 for none")
 
 
@@ -119,7 +119,8 @@ def masks_from_rois(
     -------
     DataArray
         Weights ``(neuron, y, x)``, or ``(neuron, plane, y, x)`` where ROIs have planes, 0
-        elsewhere. Neurons are in the order in which they first appear in ``rois``.
+        elsewhere. Neurons are sorted as in traces; their ``roi_name``, where known, and a
+        single ``plane`` of all ROIs are coordinates.
 
     Raises
     ------
@@ -134,20 +135,21 @@ def masks_from_rois(
     """
     rois = require_rois(rois, "masks_from_rois")
     names, first, row = np.unique(rois[model.NEURON].values, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size)
     coords, shape, where = _canvas(rois, image_shape, planes, "masks_from_rois")
     masks = np.zeros((names.size, *shape), dtype=rois.dtype)
-    masks[(place[row], *where)] = rois.values
-    coords = {model.NEURON: names[order], **coords}
-    result = xr.DataArray(masks, coords, (*coords, model.Y, model.X), name="masks")
+    masks[(row, *where)] = rois.values
+    dims = (model.NEURON, *coords, model.Y, model.X)
+    coords = {model.NEURON: names, **coords, **_one_plane(rois)}
+    roi_name = roi_names(rois, first)
+    if roi_name is not None:
+        coords[model.ROI_NAME] = (model.NEURON, roi_name)
+    result = xr.DataArray(masks, coords, dims, name="masks")
     return described(result, units="1", long_name="ROI weight")
 
 
 def _canvas(
     rois: xr.DataArray, image_shape: Any, planes: Any, verb: str
-) -> tuple[dict[str, np.ndarray], tuple[int, ...], tuple[np.ndarray, ...]]:
+) -> tuple[dict[str, Any], tuple[int, ...], tuple[np.ndarray, ...]]:
     """Return the plane coordinate, if any, the shape of the image and the places of the pixels."""
     if image_shape is None:
         image_shape = rois.attrs.get(model.IMAGE_SHAPE_ATTR)
@@ -184,3 +186,9 @@ def _canvas(
     order = np.argsort(drawn)
     index = order[np.searchsorted(drawn, plane, sorter=order)]
     return {model.PLANE: drawn}, (drawn.size, rows, columns), (index, y, x)
+
+
+def _one_plane(rois: xr.DataArray) -> dict[str, Any]:
+    """Return the plane that all ROIs share, as a coordinate without a dimension."""
+    alone = model.PLANE in rois.coords and rois[model.PLANE].ndim == 0
+    return {model.PLANE: rois[model.PLANE].variable} if alone else {}

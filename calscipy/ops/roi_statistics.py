@@ -12,7 +12,7 @@ from calscipy.errors import ArgumentError, RoiError, first_few
 from calscipy.history import append, history_line
 from calscipy.kernels import roi_statistics as kernels
 from calscipy.kernels.rois import require_pixels
-from calscipy.ops.rois import require_rois
+from calscipy.ops.rois import require_rois, roi_names
 
 Pixel = float | tuple[float, float]
 
@@ -154,8 +154,9 @@ def _footprints(rois: xr.DataArray | np.ndarray, verb: str) -> tuple[Any, ...]:
                 f"{verb}: the neurons {first_few(neurons[split].tolist())} have pixels in several "
                 "planes. Give every neuron one plane."
             )
-    if model.ROI_NAME in rois.coords:
-        labels[model.ROI_NAME] = rois[model.ROI_NAME].values[first]
+    roi_name = roi_names(rois, first)
+    if roi_name is not None:
+        labels[model.ROI_NAME] = roi_name
     used = rois.values > 0
     return neurons, row[used], y[used], x[used], rois.values[used], labels
 

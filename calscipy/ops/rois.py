@@ -12,7 +12,7 @@ from calscipy.errors import RoiError
 
 
 def rois_from_labels(labels: xr.DataArray | np.ndarray) -> xr.DataArray:
-    """Make ROIs from a label image; every positive number is a neuron.
+    """Make ROIs from a label image, a neuron for every number above 0; lazy labels are computed.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ class Placement(NamedTuple):
 
     y: int = 0
     x: int = 0
-    planes: np.ndarray | None = None  # the names of the planes, None for their positions
+    # The names of the planes, of shape () for images of one plane; None for their positions.
+    planes: np.ndarray | None = None
     placed: bool = False  # by coordinates: the images may be crops
 
     def long_form(
@@ -89,7 +90,9 @@ class Placement(NamedTuple):
         image_shape: tuple[int, ...],
     ) -> xr.DataArray:
         """Label pixels found in the images, at their places in the recording."""
-        if plane is not None and self.planes is not None:
+        if self.planes is not None and self.planes.ndim == 0:
+            plane = np.broadcast_to(self.planes, y.shape)
+        elif self.planes is not None and plane is not None:
             plane = self.planes[plane]
         return model.rois_long_form(
             neuron,
@@ -115,7 +118,9 @@ def placement(images: xr.DataArray, verb: str) -> Placement:
         for dim in (model.Y, model.X)
     )
     y, x = (first_pixel(images, dim, verb) for dim in (model.Y, model.X))
-    planes = images[model.PLANE].values if model.PLANE in images.indexes else None
+    named = model.PLANE in images.indexes
+    named |= model.PLANE in images.coords and images[model.PLANE].ndim == 0
+    planes = images[model.PLANE].values if named else None
     return Placement(y, x, planes, placed)
 
 
@@ -150,7 +155,7 @@ def first_pixel(data: xr.DataArray, dim: str, verb: str) -> int:
 
 
 def require_rois(rois: xr.DataArray | np.ndarray, verb: str) -> xr.DataArray:
-    """Accept ROIs in long form or a label image."""
+    """Accept ROIs in long form or a label image, of one neuron or more."""
     if isinstance(rois, xr.DataArray) and model.kind(rois) == "rois":
         missing = {model.NEURON, model.Y, model.X} - set(rois.coords)
         if missing:
@@ -158,6 +163,8 @@ def require_rois(rois: xr.DataArray | np.ndarray, verb: str) -> xr.DataArray:
                 f"{verb} needs ROIs with the coordinates neuron, y and x along 'pixel'; "
                 f"{sorted(missing)} are missing. Make them with rois_from_labels."
             )
+        if not rois.size:
+            raise RoiError(f"{verb} found no neuron: the ROIs hold no pixel. Select others.")
         return rois
     if isinstance(rois, xr.DataArray | np.ndarray):
         return rois_from_labels(rois)
@@ -165,3 +172,10 @@ def require_rois(rois: xr.DataArray | np.ndarray, verb: str) -> xr.DataArray:
         f"{verb} needs ROIs or a label image, got {type(rois).__name__}. "
         "Make ROIs with rois_from_masks, rois_from_pixels, rois_from_suite2p or rois_from_imagej."
     )
+
+
+def roi_names(rois: xr.DataArray, first: np.ndarray) -> np.ndarray | None:
+    """Return the names that ROIs bring along, at the first pixel of every neuron."""
+    if model.ROI_NAME not in rois.coords:
+        return None
+    return np.asarray(np.broadcast_to(rois[model.ROI_NAME].values, rois.shape)[first])

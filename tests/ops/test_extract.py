@@ -92,7 +92,8 @@ def test_weights_and_overlap(chunks):
     data = movie()
     rng = np.random.default_rng(0)
     neuron = np.repeat([5, 2, 9], 40)  # not in order
-    y, x = rng.integers(0, Y, 120), rng.integers(0, X, 120)
+    pixels = np.concatenate([rng.choice(Y * X, 40, replace=False) for _ in range(3)])
+    y, x = pixels // X, pixels % X
     weight = rng.random(120) + 0.1
     traces = cs.extract(
         data if chunks is None else lazy(data, *chunks), long_form(neuron, y, x, weight)
@@ -230,6 +231,86 @@ def test_one_plane_of_a_volume():
         cs.extract(data.sel(plane=1), rois)
 
 
+def of_plane(plane, image):
+    return xr.DataArray(image, {"plane": plane}, ("y", "x"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        of_plane,
+        lambda plane, image: cs.rois_from_labels(of_plane(plane, image)),
+        lambda plane, image: cs.rois_from_labels(image).assign_coords(plane=plane),
+        lambda plane, image: cs.rois_from_masks(
+            of_plane(plane, image).expand_dims(neuron=[3]) == 3
+        ),
+        lambda plane, image: cs.rois_from_masks(
+            xr.DataArray(image[None] == 3, {"plane": ("neuron", [plane])}, ("neuron", "y", "x"))
+        ),
+    ],
+    ids=["labels", "ROIs", "long form", "masks", "masks of planes"],
+)
+def test_rois_of_one_plane_stay_in_it(make):
+    data = movie(("frames", "plane", "y", "x"))
+    image = np.where(labels() == 3, 3, 0)
+    if make is not of_plane:
+        data = data.isel(plane=[2, 1, 0])  # places are no names
+    expected = reference(data.sel(plane=1), image)
+    for given_data in (data, lazy(data), data.sel(plane=1)):
+        traces = cs.extract(given_data, make(1, image))
+        np.testing.assert_array_equal(traces, expected)
+        assert np.unique(traces.plane) == 1
+        exclusive = cs.extract(given_data, make(1, image), overlap="exclude")
+        np.testing.assert_array_equal(exclusive, expected)
+    with pytest.raises(RoiError, match="ROIs lie in planes 1, the movie is plane 0 alone"):
+        cs.extract(data.sel(plane=0), make(1, image))
+    with pytest.raises(RoiError, match="ROIs lie in planes 1, the movie is plane 0 alone"):
+        cs.extract(movie(), make(1, image))
+    with pytest.raises(RoiError, match="ROIs lie in planes 7, the movie has the planes"):
+        cs.extract(data, make(7, image))
+
+
+def test_labels_drawn_on_the_image_of_a_plane_know_it():
+    data = movie(("frames", "plane", "y", "x"))
+    image = cs.project(data.sel(plane=2)).copy(data=labels())
+    np.testing.assert_array_equal(
+        cs.extract(data, image), reference(data.sel(plane=2), image.values)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_pixels_may_have_any_type_that_holds_them(dtype):
+    data = movie()
+    rois = at(y=np.array([8, 9], dtype), x=np.array([3, 4], dtype))
+    for given_data in (data, data.isel(y=slice(7, 11))):
+        for overlap in ("share", "exclude"):
+            found = cs.extract(given_data, rois, overlap=overlap)
+            np.testing.assert_array_equal(found, data.values[:, [9, 8], [4, 3]].T)
+    with pytest.raises(RoiError, match=r"outside of the movie.*neurons 4\)"):
+        cs.extract(data.isel(y=slice(9, None)), rois)
+
+
+def test_the_names_of_rois_come_along():
+    rois = long_form([8, 8, 3], [4, 4, 2], [1, 3, 14], roi_name=np.array(["b µ", "b µ", "a"]))
+    for overlap in ("share", "exclude"):
+        traces = cs.extract(movie(), rois, overlap=overlap)
+        assert traces.roi_name.dims == ("neuron",)
+        assert dict(zip(traces.neuron.values, traces.roi_name.values, strict=True)) == {
+            3: "a",
+            8: "b µ",
+        }
+    one = cs.extract(movie(), rois[:2].drop_vars("roi_name").assign_coords(roi_name="c"))
+    assert one.roi_name.values.tolist() == ["c"]
+
+
+def test_labels_of_the_recording_fit_a_crop_of_its_corner():
+    data = movie().assign_attrs(lines_per_frame=Y)
+    image = np.where(np.indices((Y, X)).max(0) < 6, labels(), 0)
+    expected = reference(data, image)
+    corner = data.isel(y=slice(0, 7), x=slice(0, 8))
+    np.testing.assert_array_equal(cs.extract(corner, image), expected)
+
+
 def test_coordinates():
     data = movie(("frames", "channel", "y", "x")).isel(channel=1)
     data = data.isel(y=slice(2, None)).assign_coords(
@@ -293,6 +374,14 @@ def outside(**changes):
     return long_form([1, 4, 4], **{"y": [0, 0, 0], "x": [0, 0, 0], **changes})
 
 
+def at(weight=(1.0, 1.0), **places):
+    """Pixels as they come, also in fractions, of the neurons 4 and 2."""
+    places = {"neuron": [4, 2], "y": [0, 0], "x": [0, 0], **places}
+    return xr.DataArray(
+        np.array(weight), {dim: ("pixel", values) for dim, values in places.items()}, ("pixel",)
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "rois", "message"),
     [
@@ -318,7 +407,7 @@ def outside(**changes):
         (movie(), labels() - 5, "negative"),
         (movie(), [[1, 2]], "label image, got list"),
         (movie(), outside().drop_vars(["y", "neuron"]), r"\['neuron', 'y'\] are missing"),
-        (movie(), long_form([1], [0], [0], [0.0]), "positive sum of weights"),
+        (movie(), long_form([1], [0], [0], [0.0]), "neuron 1 has no pixel of positive weight"),
         (movie(("frames", "plane", "y", "x")), labels(), "3 planes, but the ROIs do not say"),
         (
             movie(("frames", "plane", "y", "x")),
@@ -329,6 +418,16 @@ def outside(**changes):
             movie(("frames", "plane", "y", "x")).isel(plane=[0, 2]),
             one_plane_each(),
             "3 planes, counted from 0, do not fit a movie of the planes 0, 2",
+        ),
+        (movie(), at(y=[0.9, 1.0]), "extract: neuron 4 has pixels that are not whole numbers"),
+        (movie(), at(x=[1.0, np.nan]), "neuron 2 has pixels that are not whole numbers"),
+        (movie(), at(neuron=[2, 2]), "neuron 2 has the same pixel twice"),
+        (movie(), at([-1.0, 2.0], neuron=[2, 2], y=[0, 1]), "neuron 2 has negative weights"),
+        (movie().isel(y=slice(3, 9)), at(y=[3.5, 4.0]), "neuron 4 .* not whole numbers"),
+        (
+            movie().assign_attrs(lines_per_frame=Y),
+            np.pad(labels(), ((0, Y), (0, X))),
+            r"made on an image of \(24, 30\) pixels, the recording has 12 lines",
         ),
     ],
 )
@@ -385,8 +484,13 @@ def test_unlabelled_planes_are_refused_for_a_selection_of_planes():
     labels = np.zeros((2, 8, 8), int)
     labels[1, 2:4, 2:4] = 1
     part = movie.isel(plane=slice(1, 3))
-    with pytest.raises(RoiError, match="counted from 0, do not fit"):
-        part.cs.extract(labels)
+    for unnamed in (labels, xr.DataArray(labels), xr.DataArray(labels, dims=("plane", "y", "x"))):
+        with pytest.raises(RoiError, match="2 planes, counted from 0, do not fit"):
+            part.cs.extract(unnamed)
+        assert movie.isel(plane=slice(0, 2)).cs.extract(unnamed).plane.values.tolist() == [1]
+    turned = xr.DataArray(labels, dims=("plane", "y", "x")).transpose("y", "x", "plane")
+    with pytest.raises(RoiError, match="2 planes, counted from 0, do not fit"):
+        part.cs.extract(turned)
     named = xr.DataArray(labels, dims=("plane", "y", "x"), coords={"plane": [1, 2]})
     np.testing.assert_allclose(
         part.cs.extract(named).values[0], data[:, 2, 2:4, 2:4].mean((1, 2)), rtol=1e-6
@@ -401,8 +505,9 @@ def test_unlabelled_planes_are_refused_for_a_selection_of_planes():
 @pytest.mark.parametrize("chunks", [None, (3, 5, 6)])
 def test_shared_pixels_can_be_left_out(chunks):
     data = movie() if chunks is None else lazy(movie(), *chunks)
-    # Pixel (3, 3) belongs to 1 and 2, (4, 4) to 2 twice, which is no overlap.
-    rois = long_form([1, 1, 2, 2, 2, 2], [0, 3, 3, 4, 4, 9], [0, 3, 3, 4, 4, 9])
+    # Pixel (3, 3) belongs to 1 and 2.
+    weight = [1.0, 1.0, 1.0, 2.0, 1.0]
+    rois = long_form([1, 1, 2, 2, 2], [0, 3, 3, 4, 9], [0, 3, 3, 4, 9], weight)
     pixel = movie().values.astype(float)
     own = cs.extract(data, rois, overlap="exclude")
     np.testing.assert_array_equal(own[0], pixel[:, 0, 0])
@@ -434,10 +539,12 @@ def test_a_neuron_that_keeps_only_pixels_without_weight_is_named():
     rois = long_form([1, 1, 7, 7], [2, 3, 2, 5], [2, 3, 2, 5], [1.0, 1.0, 1.0, 0.0])
     with pytest.raises(RoiError, match=r"neurons 7\)"):
         cs.extract(movie(), rois, overlap="exclude")
-    with pytest.raises(RoiError, match=r"positive sum of weights.*neurons 7 have"):
+    with pytest.raises(RoiError, match=r"neuron 7 has no pixel of positive weight"):
         cs.extract(movie(), long_form([1, 7], [2, 5], [2, 5], [1.0, 0.0]))
-    with pytest.raises(RoiError, match=r"finite weights.*neurons 1, 7 have"):
-        cs.extract(movie(), long_form([1, 7], [2, 5], [2, 5], [np.inf, np.nan]))
+    for weights in ([np.inf, np.nan], [1.7e308, np.nan]):
+        rois = long_form([1, 1, 7], [2, 3, 5], [2, 3, 5], [weights[0], *weights])
+        with pytest.raises(RoiError, match=r"neurons 1, 7 have weights that are not finite"):
+            cs.extract(movie(), rois)
 
 
 @pytest.mark.parametrize("chunks", [None, (3, 5, 6)])

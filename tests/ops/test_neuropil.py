@@ -151,6 +151,38 @@ def test_the_labels_are_those_of_the_traces():
     assert "extract_neuropil" in around.attrs["history"]
 
 
+def test_names_of_rois_come_along():
+    rois = cs.rois_from_labels(labels())
+    rois = rois.assign_coords(roi_name=("pixel", rois.neuron.values.astype(str)))
+    around = extract_neuropil(movie(), rois, min_pixels=40)
+    assert around.roi_name.dims == ("neuron",)
+    np.testing.assert_array_equal(around.roi_name, around.neuron.values.astype(str))
+
+
+def test_rois_of_one_plane_have_rings_in_it():
+    data = movie(("frames", "plane", "y", "x"))
+    rois = cs.rois_from_labels(labels()).assign_coords(plane=1)
+    expected = extract_neuropil(movie().copy(data=data.values[:, 1]), labels(), min_pixels=40)
+    for given_data in (data, data.sel(plane=1)):
+        found = extract_neuropil(given_data, rois, min_pixels=40)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(RoiError, match="extract_neuropil: the ROIs lie in planes 1"):
+        extract_neuropil(data.sel(plane=0), rois, min_pixels=40)
+    rings = neuropil_rois(rois, min_pixels=40)
+    assert set(rings.plane.values) == {1}
+    xr.testing.assert_equal(rings.drop_vars("plane"), neuropil_rois(labels(), min_pixels=40))
+
+
+def test_pixels_that_make_no_sense_have_no_ring():
+    rois = model.rois_long_form([4, 4], [2, 2], [3, 3], [1.0, 1.0], image_shape=(Y, X))
+    with pytest.raises(RoiError, match="neuropil_rois: neuron 4 has the same pixel twice"):
+        neuropil_rois(rois)
+    with pytest.raises(RoiError, match="extract_neuropil: neuron 4 has the same pixel twice"):
+        extract_neuropil(movie(), rois)
+    with pytest.raises(RoiError, match="neuropil_rois found no neuron"):
+        neuropil_rois(rois[:0])
+
+
 def test_a_crop_has_rings_within_itself():
     data = movie()
     image = np.zeros((Y, X), int)

@@ -132,6 +132,13 @@ def test_planes_and_names_come_along():
         assert by_neuron == {2: (0, "a"), 4: (1, "b")}
 
 
+def test_a_plane_and_a_name_of_all_rois_come_along():
+    rois = cs.rois_from_labels(np.eye(2, dtype=int)).assign_coords(plane=3, roi_name="a")
+    for found in (roi_statistics(rois), roi_hulls(rois)):
+        assert set(found.plane.values) == {3}
+        assert set(found.roi_name.values) == {"a"}
+
+
 def test_a_label_image_will_do():
     labels = np.array([[1, 1, 0], [0, 2, 2]])
     xr.testing.assert_equal(roi_statistics(labels), roi_statistics(cs.rois_from_labels(labels)))
@@ -184,3 +191,5 @@ def test_what_has_no_statistics(verb):
     nothing = model.rois_long_form(*np.zeros((3, 1), int), np.zeros(1))
     with pytest.raises(RoiError, match="no pixel of positive weight"):
         verb(nothing)
+    with pytest.raises(RoiError, match=f"{verb.__name__} found no neuron"):
+        verb(nothing[:0])

@@ -118,6 +118,13 @@ def test_masks_that_are_no_rois(masks, message):
         rois_from_masks(masks)
 
 
+def test_lazy_labels_are_computed_and_the_first_line_says_so():
+    labels = xr.DataArray(np.eye(3, dtype=int), dims=("y", "x"))
+    xr.testing.assert_identical(cs.rois_from_labels(labels.chunk()), cs.rois_from_labels(labels))
+    for make in (cs.rois_from_labels, rois_from_masks):
+        assert "computed" in make.__doc__.splitlines()[0]
+
+
 # -- pixels --------------------------------------------------------------------------------
 
 
@@ -219,10 +226,11 @@ def test_masks_to_rois_and_back(masks, random):
     rois = rois_from_masks(given_masks)
     planes = range(masks.shape[1]) if masks.ndim == 4 else None
     back = masks_from_rois(rois, planes=planes)
+    assert back.neuron.values.tolist() == sorted(names)
+    back = back.sel(neuron=names)
     assert back.dtype == masks.dtype
     assert back.dims == dims
     np.testing.assert_array_equal(back, masks)
-    assert back.neuron.values.tolist() == names
     xr.testing.assert_identical(rois_from_masks(back), rois)
 
 
@@ -265,6 +273,34 @@ def test_planes_are_those_asked_for():
     flat = rois_from_pixels([[(0, 0)]], image_shape=(1, 2))
     with pytest.raises(RoiError, match="have no planes of their own"):
         masks_from_rois(flat, planes=[0])
+
+
+@pytest.mark.parametrize("draw", [labels_from_rois, masks_from_rois])
+def test_one_plane_of_all_rois_stays_a_coordinate(draw):
+    rois = cs.rois_from_labels(np.array([[0, 1], [2, 2]]))
+    image = draw(rois.assign_coords(plane=1))
+    assert (image.plane.dims, image.plane.item()) == ((), 1)
+    xr.testing.assert_equal(image.drop_vars("plane"), draw(rois))
+    make = cs.rois_from_labels if draw is labels_from_rois else rois_from_masks
+    assert make(image).plane.values.tolist() == [1, 1, 1]
+    assert draw(make(image)).sizes["plane"] == 1
+
+
+def test_masks_are_sorted_as_traces_and_named():
+    rois = rois_from_pixels({9: [(0, 0)], 4: [(0, 1), (1, 1)]}, image_shape=(2, 3))
+    masks = masks_from_rois(rois.assign_coords(roi_name=("pixel", ["b", "a µ", "a µ"])))
+    movie = cs.from_numpy(np.ones((2, 2, 3)), frame_rate=5)
+    np.testing.assert_array_equal(masks.neuron, cs.extract(movie, rois).neuron)
+    assert masks.roi_name.dims == ("neuron",)
+    assert masks.roi_name.values.tolist() == ["a µ", "b"]
+    assert masks.sum(("y", "x")).values.tolist() == [2, 1]
+    assert rois_from_masks(masks).roi_name.values.tolist() == ["a µ", "a µ", "b"]
+
+
+@pytest.mark.parametrize("draw", [labels_from_rois, masks_from_rois])
+def test_rois_without_a_pixel_are_refused(draw):
+    with pytest.raises(RoiError, match=f"{draw.__name__} found no neuron"):
+        draw(cs.rois_from_labels(np.eye(3, dtype=int))[:0])
 
 
 @pytest.mark.parametrize(
