@@ -25,8 +25,9 @@ from calscipy.kernels.rois import require_image_shape
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 2**24
 MAX_BYTES = 2**28
-MAX_PIXELS = 2**28
+MAX_RESULT_BYTES = 2**30
 MAX_NAME = 255  # characters, which every pixel repeats
+MAX_POINTS = 2**20  # of one composite outline
 
 Outside = Literal["error", "clip"]
 _CURVE_POINTS = 32  # straight pieces for one curve of a composite outline
@@ -37,7 +38,13 @@ _ARGUMENTS = {
     3.0: 6,
     4.0: 0,
 }  # numbers after each command of such an outline
-_MOVE, _CLOSE = 0.0, 4.0
+_PIXEL_BYTES = 40  # neuron, y, x, weight and plane of one pixel, without its name
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
+_T = np.linspace(0, 1, _CURVE_POINTS + 1)[1:]
+_BERNSTEIN = {
+    2: np.stack([(1 - _T) ** 2, 2 * _T * (1 - _T), _T**2], axis=1),
+    3: np.stack([(1 - _T) ** 3, 3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**3], axis=1),
+}  # shares of the control points in each point of a curve, by its degree
 
 
 def rois_from_imagej(
@@ -94,16 +101,21 @@ def rois_from_imagej(
         raise ArgumentError(
             f"rois_from_imagej: outside must be one of {get_args(Outside)}, got {outside!r}"
         )
-    names, found, pixels, total = [], [], [], 0
+    _require_plane(plane)
+    names, found, pixels, total, longest = [], [], [], 0, 0
     for where, name, data in _members(Path(path)):
         roi = _decoded(where, data)
-        inside = _pixels(where, roi, shape, outside)
-        total += inside[0].size
-        if total > MAX_PIXELS:
-            raise RoiError(f"{path}: more than {MAX_PIXELS} pixels in all. Split the file.")
         names.append(roi.name or name)
         if len(names[-1]) > MAX_NAME:
             raise RoiError(f"{where}: a name of {len(names[-1])} characters. Rename it in ImageJ.")
+        inside = _pixels(where, roi, shape, outside)
+        total += inside[0].size
+        longest = max(longest, len(names[-1]))
+        if total * (_PIXEL_BYTES + 4 * longest) > MAX_RESULT_BYTES:
+            raise RoiError(
+                f"{path}: more than {MAX_RESULT_BYTES} bytes of pixels, each of which repeats a "
+                f"name of up to {longest} characters. Shorten the names, or split the file."
+            )
         found.append(roi)
         pixels.append(inside)
     if not names:
@@ -244,7 +256,7 @@ def _paths(where: str, roi: Any) -> list[np.ndarray]:
     if subtype in ("TEXT", "ARROW", "IMAGE"):
         _refuse(where, subtype)
     if kind == "RECT" and roi.composite:
-        return _composite_paths(where, roi.multi_coordinates.tolist())
+        return _composite_paths(where, roi.multi_coordinates)
     if kind in ("RECT", "OVAL") and not roi.composite:
         return []
     if kind not in ("POLYGON", "FREEHAND", "TRACED") or roi.composite:
@@ -273,56 +285,67 @@ def _box(roi: Any) -> Box:
     return roi.left, roi.top, roi.right, roi.bottom
 
 
-def _composite_paths(where: str, numbers: list[float]) -> list[np.ndarray]:
+def _composite_paths(where: str, numbers: np.ndarray) -> list[np.ndarray]:
     """Read the commands of a composite outline: move, line, curves of degree 2 and 3, close."""
-    paths: list[list[list[float]]] = [[]]
-    at = 0
-    while at < len(numbers):
-        command = numbers[at]
+    paths: list[list[np.ndarray]] = [[]]
+    at = points = 0
+    commands = numbers.astype(np.float64)
+    while at < len(commands):
+        command = float(commands[at])
         count = _ARGUMENTS.get(command)
-        values = numbers[at + 1 : at + 1 + (count or 0)]
+        values = commands[at + 1 : at + 1 + (count or 0)]
         begun = command == _MOVE or bool(paths[-1])
         if count is None or len(values) < count or not begun:
             raise RoiError(
                 f"{where}: its outline is damaged at the command {command:g}, number {at} of "
                 f"{len(numbers)}. Save it again in ImageJ."
             )
+        values = values.reshape(-1, 2)
         if command == _MOVE:
             paths.append([values])
-        elif command == _CLOSE:  # what follows without a move starts where this path did
-            paths.append([paths[-1][0]])
+        elif command == _CLOSE:
+            if len(paths[-1]) > 1:  # what follows without a move starts where this path did
+                paths.append([paths[-1][0][:1]])
+        elif command == _LINE:
+            paths[-1].append(values)
         else:
-            control = np.reshape([*paths[-1][-1], *values], (-1, 2))
-            paths[-1].extend(_curve(control).tolist())
+            paths[-1].append(_curve(np.concatenate([paths[-1][-1][-1:], values])))
+        points += len(paths[-1][-1])
+        if points > MAX_POINTS:
+            raise RoiError(f"{where}: its outline has more than {MAX_POINTS} points. Simplify it.")
         at += 1 + count
-    closed = [np.array(path) for path in paths if len(path) > 2]
+    joined = [np.concatenate(path) for path in paths if path]
+    closed = [path for path in joined if len(path) > 2]
     if not closed:
         raise RoiError(f"{where}: its outline has no area. Draw it again.")
     return closed
 
 
 def _curve(points: np.ndarray) -> np.ndarray:
-    """Points on the Bézier curve with these control points, without the first (de Casteljau)."""
-    if len(points) == 2:
-        return points[1:]
-    t = np.linspace(0, 1, _CURVE_POINTS + 1)[1:, None, None]
-    left = np.broadcast_to(points, (_CURVE_POINTS, *points.shape))
-    while left.shape[1] > 1:
-        left = (1 - t) * left[:, :-1] + t * left[:, 1:]
-    return left[:, 0]
+    """Points on the Bézier curve with these control points, without the first."""
+    return _BERNSTEIN[len(points) - 1] @ points
 
 
 # -- planes --------------------------------------------------------------------------------
 
 
+def _require_plane(plane: Any) -> None:
+    if isinstance(plane, str):
+        fits = plane in ("z", "slice")
+    else:
+        whole = isinstance(plane, int | np.integer) and not isinstance(plane, bool)
+        fits = whole and 0 <= plane < 2**31
+    if not fits:
+        raise RoiError(
+            "rois_from_imagej: plane must be 'z', 'slice' or a whole number from 0 on, got "
+            f"{plane!r}. Planes are counted from 0."
+        )
+
+
 def _planes(path: str, names: list[str], rois: list[Any], plane: int | str) -> np.ndarray | None:
     """Return the plane of each ROI, counted from 0 (ImageJ counts from 1, 0 means any)."""
-    if isinstance(plane, int | np.integer) and not isinstance(plane, bool):
+    if not isinstance(plane, str):
         return np.full(len(rois), plane)
-    if plane not in ("z", "slice"):
-        raise ArgumentError(
-            f"rois_from_imagej: plane must be 'z', 'slice' or a whole number, got {plane!r}"
-        )
     number = np.array([roi.z_position if plane == "z" else roi.position for roi in rois])
     if plane == "z" and not number.any():
         return None

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zipfile
 
@@ -281,8 +282,9 @@ def test_planes(tmp_path):
     in_stack = [with_fields(r, z_position=0, position=3 - k) for k, r in enumerate(rects)]
     assert "plane" not in read(write(path, *in_stack)).coords  # its slices may be frames
     assert read(path, plane="slice").plane.values.tolist() == [2, 1, 0]
-    for wrong in ("t", True, 0.5, None):
-        with pytest.raises(ArgumentError, match="plane must be 'z', 'slice' or a whole number"):
+    assert read(path, plane=np.uint8(4)).plane.values.tolist() == [4, 4, 4]
+    for wrong in ("t", True, 0.5, None, 1.7, np.array([1, 2]), np.array(["z"]), 2**70, -1):
+        with pytest.raises(RoiError, match="plane must be 'z', 'slice' or a whole number from 0"):
             read(path, plane=wrong)
 
 
@@ -441,7 +443,7 @@ def test_files_larger_than_any_of_imagej_are_refused(tmp_path, monkeypatch):
     for limit, message in (
         ("MAX_MEMBERS", "3 members of"),
         ("MAX_BYTES", "3 members of"),
-        ("MAX_PIXELS", "more than 2 pixels in all"),
+        ("MAX_RESULT_BYTES", "more than 2 bytes of pixels"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(imagej, limit, 2)
@@ -453,6 +455,32 @@ def test_files_larger_than_any_of_imagej_are_refused(tmp_path, monkeypatch):
         patch.setattr(imagej, "MAX_MEMBER_BYTES", 20)
         with pytest.raises(RoiError, match="no ROI is that large"):
             read(write(tmp_path / "one.roi", polygon(POINTS)))
+
+
+def test_long_names_of_many_pixels_are_refused_before_they_are_repeated(tmp_path):
+    path = tmp_path / "set.zip"
+    wide = box(ROI_TYPE.RECT, 0, 0, 512, 512, name="n" * 250).tobytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(20):
+            archive.writestr(f"{k}.roi", wide)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RoiError, match="repeats a name of up to 250 characters"):
+            read(path, image_shape=(512, 512))
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+    write(path, *[polygon(POINTS, name="n" * n) for n in (250, 1)])
+    assert read(path).roi_name.values[-1] == "n"
+
+
+def test_composites_of_very_many_points_are_refused_early(tmp_path):
+    many = 100_000
+    numbers = np.concatenate([[0, 1, 1], np.tile([3, 1, 50, 50, 50, 50, 1], many), [4]])
+    with pytest.raises(RoiError, match="more than 1048576 points"):
+        image_of(tmp_path, composite(numbers), image_shape=(128, 128))
+    few = np.concatenate([[0, 0, 0], np.tile([1, 4, 0, 1, 4, 4], 5000), [1, 0, 4, 4]])
+    assert image_of(tmp_path, composite(few)).sum() == 16
 
 
 @pytest.mark.parametrize("name", ["../../evil.roi", "/evil.roi", "C:\\evil.roi", "a/../../b.roi"])

@@ -4,6 +4,10 @@ import datetime
 import os
 import pathlib
 import pickle
+import struct
+import subprocess
+import sys
+from collections import OrderedDict
 
 import dask
 import numpy as np
@@ -125,6 +129,184 @@ def test_dotted_names_do_not_lead_out_of_the_allowed_modules(tmp_path):
     with pytest.raises(RoiError, match="not array data"):
         cs.rois_from_suite2p(path)
     assert not (tmp_path / "ran").exists()
+
+
+def write_pickle(path, data):
+    """An object array whose pickle is what a hostile author likes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "|O", "fortran_order": False, "shape": ()}
+        )
+        stream.write(data)
+    return path
+
+
+class Reduced:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+RECONSTRUCT, _, STATE = np.zeros(1).__reduce__()
+SCALAR = np.float32(1).__reduce__()[0]
+# Its flags deny the object in it, which then is freed wherever the bytes say.
+RECORD = Reduced(
+    np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+)
+POINTER = struct.pack("<Q", 0x4141414141414141)
+
+
+def array_of(dtype, data, shape=(1,), fortran=False, kind=np.ndarray):
+    return Reduced(RECONSTRUCT, (kind, (0,), b"b"), (1, shape, dtype, fortran, data))
+
+
+READ_ALL = """
+import sys, calscipy
+for path in sys.argv[1:]:
+    try:
+        calscipy.rois_from_suite2p(path)
+    except calscipy.errors.RoiError as error:
+        print(error)
+"""
+
+
+def test_an_object_that_hides_in_a_dtype_does_not_crash(tmp_path):
+    good = roi([1, 2], [3, 3], [1, 0.5])
+    settings = write(tmp_path / "a" / "stat.npy", [good])
+    write_pickle(tmp_path / "a" / "ops.npy", pickle.dumps(array_of(RECORD, POINTER), 2))
+    plane = write(tmp_path / "b" / "stat.npy", [{**good, "iplane": array_of(RECORD, POINTER)}])
+    evil = Reduced(SCALAR, (RECORD, POINTER))
+    scalar = write(tmp_path / "c" / "stat.npy", [{**good, "iplane": evil}])
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALL, settings, plane, scalar],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("not a suite2p file that can be trusted (it holds an array of") == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        array_of(np.dtype("f8"), b"1234567"),
+        array_of(np.dtype("f8"), POINTER, shape=(2,)),
+        array_of(np.dtype("f8"), POINTER, shape=(-1,)),
+        array_of(np.dtype("f8"), b"", shape=(2**62, 4, 0, 2**62)),
+        array_of(np.dtype("f8"), POINTER, shape=[1]),
+        array_of("f8", POINTER),
+        array_of(np.dtype("O"), POINTER),
+        array_of(np.dtype("O"), [1, 2], shape=(3,)),
+        array_of(np.dtype("O"), [[[1], [2]]]),
+        array_of(np.dtype("U1"), b"\xff\xff\xff\xff"),
+        Reduced(RECONSTRUCT, (np.ndarray, (0,), b"b")),
+        np.array("2020-01-01", "M8[D]").item,
+        [[1, 2], [3]],
+        {"a": 1},
+        None,
+        "text",
+    ],
+)
+def test_arrays_that_are_none_are_refused(tmp_path, value):
+    for key in ("ypix", "lam", "overlap"):
+        entry = {**roi([1], [1], [1]), key: value}
+        with pytest.raises(RoiError, match=r"stat\.npy"):
+            cs.rois_from_suite2p(write(tmp_path / "stat.npy", [entry]), overlap=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros(2, [("a", "O")]),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, "V3"),
+        Reduced(np.dtype, (("f8", (2,)),)),
+        np.zeros(2, [("a", "f8")]).view(np.recarray),
+        Reduced(SCALAR, (np.dtype("f8"), b"1234")),
+        Reduced(SCALAR, (np.dtype("O"), b"12345678")),
+        Reduced(pathlib.PurePosixPath, ("a",), (None, {"name": 1})),
+        {((),): 1},
+        {1, 2},
+    ],
+)
+def test_only_plain_arrays_and_words_are_restored(tmp_path, value):
+    path = write(tmp_path / "stat.npy", [{**roi([1], [1], [1]), "more": value}])
+    with pytest.raises(RoiError, match="not a suite2p file that can be trusted"):
+        cs.rois_from_suite2p(path)
+
+
+def test_small_files_do_not_take_all_memory_or_time(tmp_path):
+    bomb = 1
+    for _ in range(12):
+        bomb = [bomb] * 10
+    path = tmp_path / "stat.npy"
+    for data in (
+        pickle.dumps(bomb, 2),
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # a memo of 2**31 entries
+        b"\x80\x04}" + b"N" + b"\x85" * 200_000 + b"Ns.",  # a key whose hash overflows the stack
+        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
+        pickle.dumps(pathlib.PurePosixPath, 2)[:-1] + b"N}X\x04\x00\x00\x00nameNs\x86b.",
+    ):
+        with pytest.raises(RoiError, match="not a suite2p file that can be trusted"):
+            cs.rois_from_suite2p(write_pickle(path, data))
+    assert isinstance(pathlib.PurePosixPath.name, property)
+    for key in ("ypix", "lam", "overlap"):
+        write(path, [{**roi([1], [1], [1]), key: bomb}])
+        with pytest.raises(RoiError, match=f"ROI 0 has {key} that are no array of numbers"):
+            cs.rois_from_suite2p(path, overlap=False)
+    pixels = np.arange(3000)
+    shared = roi(pixels, pixels, pixels)
+    write(path, [shared.copy() for _ in range(500)])
+    with pytest.raises(RoiError, match="more pixels than bytes"):
+        cs.rois_from_suite2p(path)
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_arrays_of_every_kind_and_both_numpys(tmp_path, module):
+    y = np.arange(6).reshape(2, 3) + 1
+    entry = OrderedDict(
+        ypix=np.asfortranarray(y),
+        xpix=np.arange(6, dtype=">u2"),
+        lam=np.arange(1, 13, dtype=np.float16)[::2],
+        overlap=np.array([True, False] * 3),
+        iplane=np.int32(3),
+        text=np.array(["a", "bc"]),
+        raw=np.array([b"a"]),
+        more=np.array([{"a": np.complex64(1)}, [None, 1.5, b"x"]], dtype=object),
+        word=np.str_(""),
+        path=pathlib.PurePosixPath("/a/b"),
+    )
+    stat = np.empty(2, dtype=object)
+    stat[:] = [entry, entry]
+    data = pickle.dumps(stat, 2).replace(RECONSTRUCT.__module__.encode(), module.encode())
+    assert module.encode() in data
+    rois = cs.rois_from_suite2p(write_pickle(tmp_path / "stat.npy", data))
+    assert rois.y.values.tolist() == [*y.ravel(), *y.ravel()]
+    assert rois.x.values.tolist() == [*range(6), *range(6)]
+    assert rois.values.tolist() == [*range(1, 13, 2), *range(1, 13, 2)]
+    assert rois.plane.values.tolist() == [3] * 12
+    alone = cs.rois_from_suite2p(tmp_path / "stat.npy", overlap=False)
+    assert alone.x.values.tolist() == [1, 3, 5] * 2
+    square = np.empty((2, 1), dtype=object, order="F")
+    square[:, 0] = [entry, entry]
+    np.save(tmp_path / "stat.npy", square, allow_pickle=True)
+    with pytest.raises(RoiError, match="entry 0 is not a suite2p ROI"):
+        cs.rois_from_suite2p(tmp_path / "stat.npy")
+
+
+@pytest.mark.parametrize("wrong", [1.7, "a", np.array([1, 2]), np.array(1), True, 2**70, -1])
+def test_planes_are_whole_numbers_from_0_on(tmp_path, wrong):
+    path = write(tmp_path / "stat.npy", [roi([1], [1], [1])])
+    with pytest.raises(RoiError, match="plane must be a whole number from 0 on"):
+        cs.rois_from_suite2p(path, plane=wrong)
+    write(path, [roi([1], [1], [1], iplane=0), roi([1], [1], [1], iplane=wrong)])
+    with pytest.raises(RoiError, match=r"iplane that is no whole number from 0 on \(1\)"):
+        cs.rois_from_suite2p(path)
+    assert cs.rois_from_suite2p(path, plane=np.int16(2)).plane.values.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(
