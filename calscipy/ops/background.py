@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import reprlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 
 from calscipy import model
-from calscipy.blocks.device import namespace
+from calscipy.blocks.device import is_cupy, namespace
+from calscipy.blocks.per_frame import whole_frames
 from calscipy.errors import ArgumentError, DimensionError
 from calscipy.history import described, recorded
 from calscipy.kernels.background import without_percentile
+from calscipy.ops._frames import require_same_place
 from calscipy.ops._time import float_dtype
-from calscipy.options import get_option
+
+PIECE_BYTES = 2**24  # of a movie in memory, worked on by one thread at a time
 
 
 @recorded
@@ -33,7 +39,8 @@ def subtract_background(
     level : float or DataArray, optional
         What to subtract, in the units of the movie: a number, or an array along some of the
         movie's dimensions and with its coordinates, such as an image ``(y, x)`` or a number for
-        each channel or frame.
+        each channel or frame. Its numbers have to be finite; those of a lazy level, which are not
+        looked at, else give NaN or infinite values.
     percentile : float, optional
         In percent; subtracted is this percentile of all pixels of each frame, channel and plane
         by itself. Pixels that are NaN do not count. Either this or ``level`` is needed.
@@ -48,11 +55,15 @@ def subtract_background(
     Raises
     ------
     ArgumentError
-        Without exactly one of ``level`` and ``percentile``, or if it is not a finite number.
+        Without exactly one of ``level`` and ``percentile``, if it is not a finite number, or if
+        ``level`` is of other times or of another plane or channel than the movie.
     DimensionError
         If ``level`` has dimensions that the movie has not.
     AlignmentError
         If ``level`` has other coordinates than the movie.
+    ChunkError
+        If a movie in chunks of parts of frames, of which a percentile is wanted, does not fit into
+        memory.
 
     Examples
     --------
@@ -72,7 +83,7 @@ def subtract_background(
     if (level is None) == (percentile is None):
         raise ArgumentError(
             "subtract_background needs either a level or a percentile, "
-            f"got level={_shown(level)} and percentile={percentile!r}."
+            f"got level={_shown(level)} and percentile={_shown(percentile)}."
         )
     if percentile is None:
         result = _without_level(data, level)
@@ -92,7 +103,12 @@ def subtract_background(
 
 
 def _shown(level: Any) -> str:
-    return f"an array {level.dims}" if isinstance(level, xr.DataArray) else repr(level)
+    """Show what came in one line: of arrays the shape, not the numbers."""
+    if isinstance(level, xr.DataArray):
+        return f"an array {level.dims}"
+    if hasattr(level, "shape") and hasattr(level, "dtype") and np.ndim(level):
+        return f"an array of shape {level.shape} and dtype {level.dtype}"
+    return reprlib.repr(level)
 
 
 def _without_level(data: xr.DataArray, level: Any) -> Any:
@@ -100,7 +116,9 @@ def _without_level(data: xr.DataArray, level: Any) -> Any:
     if not isinstance(level, xr.DataArray):
         if not _is_finite(level):
             raise ArgumentError(
-                f"subtract_background needs a finite number or a DataArray as level, got {level!r}."
+                "subtract_background needs a finite number or a DataArray as level, got "
+                f"{_shown(level)}. An array needs the names of its dimensions, for instance "
+                "xarray.DataArray(image, dims=('y', 'x'))."
             )
         return data.data.astype(dtype) - dtype.type(level)
     unknown = [dim for dim in level.dims if dim not in data.dims]
@@ -111,8 +129,10 @@ def _without_level(data: xr.DataArray, level: Any) -> Any:
         )
     if level.dtype.kind not in "iuf":
         raise ArgumentError(f"subtract_background needs a level of numbers, got {level.dtype}")
+    require_same_place(data, level, "subtract_background")
     _, level = xr.align(data, level, join="exact", copy=False)
     _require_same_times(data, level)
+    _require_finite(level)
     values = level.variable.astype(dtype)
     if not isinstance(values.data, da.Array):
         values = values.copy(data=namespace(data.data).asarray(values.data))
@@ -131,26 +151,48 @@ def _require_same_times(data: xr.DataArray, level: xr.DataArray) -> None:
         )
 
 
+def _require_finite(level: xr.DataArray) -> None:
+    lazy = isinstance(level.data, da.Array)
+    if lazy or level.dtype.kind != "f":
+        return
+    strange = int((~namespace(level.data).isfinite(level.data)).sum())
+    if strange:
+        raise ArgumentError(
+            f"subtract_background needs a level of finite numbers, found {strange} of {level.size} "
+            "that are NaN or infinite. Fill them first, for instance with level.fillna(0)."
+        )
+
+
 def _without_percentile(data: xr.DataArray, percentile: float) -> Any:
     if not (_is_finite(percentile) and 0 <= percentile <= 100):
         raise ArgumentError(
-            f"subtract_background needs percentile between 0 and 100, got {percentile!r}"
+            f"subtract_background needs percentile between 0 and 100, got {_shown(percentile)}"
         )
-    ordered = data.transpose(..., model.Y, model.X)
+    ordered = data.transpose(model.FRAMES, ..., model.Y, model.X)
     arguments: dict[str, Any] = {"percentile": float(percentile), "out_dtype": float_dtype(data)}
     images = ordered.data
     if isinstance(images, da.Array):
-        if images.numblocks[-2:] != (1, 1):
-            whole = {axis: "auto" for axis in range(images.ndim - 2)} | {
-                images.ndim - 2: -1,
-                images.ndim - 1: -1,
-            }
-            images = images.rechunk(whole, block_size_limit=get_option("chunk_bytes"))
+        images = whole_frames(images, "subtract_background")
         meta = images._meta.astype(arguments["out_dtype"])
         result = da.map_blocks(without_percentile, images, **arguments, meta=meta)
-    else:
+    elif is_cupy(images):
         result = without_percentile(images, **arguments)
+    else:
+        result = _in_threads(images, **arguments)
     return ordered.copy(data=result).transpose(*data.dims).data
+
+
+def _in_threads(images: np.ndarray, *, percentile: float, out_dtype: np.dtype) -> np.ndarray:
+    out = np.empty(images.shape, out_dtype)
+    length = max(1, PIECE_BYTES // max(1, images.nbytes // max(1, len(images))))
+
+    def work(start: int) -> None:
+        part = slice(start, start + length)
+        without_percentile(images[part], percentile=percentile, out_dtype=out_dtype, out=out[part])
+
+    with ThreadPoolExecutor(CPU_COUNT) as pool:
+        list(pool.map(work, range(0, len(images), length)))
+    return out
 
 
 def _is_finite(value: Any) -> bool:

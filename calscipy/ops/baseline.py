@@ -54,7 +54,8 @@ def baseline(
     Returns
     -------
     DataArray
-        F0 with the dims, coordinates and units of ``data``, float32 (float64 for float64).
+        F0 with the dims, coordinates and units of ``data``, float32 (float64 for float64
+        and for integers of over 16 bits).
 
     Raises
     ------

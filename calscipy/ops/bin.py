@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
@@ -13,12 +13,13 @@ from calscipy.blocks.bins import Bins, binned
 from calscipy.errors import ArgumentError, first_few
 from calscipy.history import described, recorded
 from calscipy.ops._time import float_dtype
+from calscipy.ops.project import with_cell_method
 
 BinReduce = Literal["mean", "sum", "max", "min", "median", "std"]
 Partial = Literal["error", "drop", "keep"]
 
-FRAME_PERIOD_ATTR = "frame_period"  # s, on recorded movies
 _LABELS = (model.CYCLE, model.EPOCH)  # numbers that name, of which there is no mean
+_POSITIONS = (model.TIME, model.Y, model.X)  # of all samples, valid or not
 
 
 class _Edges(NamedTuple):
@@ -48,10 +49,13 @@ def bin(
         Samples in a bin along each dimension; those left out are not binned.
     reduce : {"mean", "sum", "max", "min", "median", "std"}, default "mean"
         What to take of the samples of a bin; ``"std"`` divides by their number. A NaN among them
-        gives NaN. Frames that are not ``valid`` are left out.
+        gives NaN. Frames that are not ``valid`` are left out. A sum of fewer samples would look
+        like a dark image: with ``"sum"``, a bin with any frame that is not ``valid`` is not
+        ``valid`` either.
     partial : {"error", "drop", "keep"}, default "error"
         What to do with a last bin that is not full: of the frames of an epoch, of the rows or of
-        the columns. ``"drop"`` leaves its samples out, ``"keep"`` makes a bin of fewer samples.
+        the columns. ``"drop"`` leaves its samples out, ``"keep"`` makes a bin of fewer samples,
+        of which there is no sum.
 
     Returns
     -------
@@ -59,18 +63,22 @@ def bin(
         Movie of the same dims and units, its bins in order; no bin holds frames of two epochs.
         Means, medians and standard deviations are float32 (float64 for float64 and for integers
         of over 16 bits), sums 64-bit integers (float64 for floats), maxima and minima of the
-        same dtype. The same values whatever the chunks. A bin without any valid frame holds 0
-        and is not ``valid``.
+        same dtype. The same values whatever the chunks. A bin without any valid frame (a sum:
+        with any that is not) holds 0 and is not ``valid``. Attributes of the scan, such as
+        ``frame_period``, stay those of the recorded frames.
 
         ``time`` is the mean time of all frames of a bin, valid or not, so that a regular movie of
-        full bins stays regular; so is every other coordinate of numbers. A coordinate that does
-        not change within any bin is kept as it is. Others (names, flags, ``cycle``) are left out.
+        full bins stays regular. ``plane_time`` is as long after it as in the mean of the valid
+        frames. Other coordinates of frames are means of what the valid frames have, without NaN;
+        NaN if there is nothing. A coordinate that does not change within any bin is kept as it
+        is. Names, flags and integers without units that change within a bin (``cycle``, the
+        number of a trial) are left out.
 
     Raises
     ------
     ArgumentError
-        For bins that are no whole number of samples from 1 on, for none at all, and where a last
-        bin is not full.
+        For bins that are no whole number of samples from 1 on, for none at all, where a last
+        bin is not full, and for ``partial="keep"`` with sums.
     TimeAxisError
         If a sample is missing in the times of an epoch.
 
@@ -94,8 +102,12 @@ def bin(
         reduce=reduce,
         dtype=_result_dtype(data, reduce),
     )
-    values = binned(ordered.data, plan, valid=model.valid_frames(ordered))
-    result = xr.DataArray(values, _coords(data, edges, widths), ordered.dims, name=data.name)
+    valid = model.valid_frames(ordered)
+    if valid is not None and reduce == "sum":
+        valid = _only_whole(valid, everywhere[model.FRAMES])
+    values = binned(ordered.data, plan, valid=valid)
+    coords = _coords(data, edges, widths, reduce)
+    result = xr.DataArray(values, coords, ordered.dims, name=data.name)
     for name in data.indexes:
         if name in result.coords and name not in result.indexes and result[name].ndim == 1:
             result = result.set_xindex(name)
@@ -105,7 +117,7 @@ def bin(
         units=data.attrs.get("units", "1"),
         long_name=f"{name}, {reduce} of bins",
     )
-    return result.assign_attrs(_attrs(data, widths, reduce))
+    return with_cell_method(result, data, widths, reduce)
 
 
 def _checked(
@@ -113,10 +125,15 @@ def _checked(
 ) -> dict[str, int]:
     """Return the bins that were asked for, by dimension."""
     model.require_dims(data, tuple(sizes), "bin")
-    if reduce not in get_args(BinReduce):
+    if not isinstance(reduce, str) or reduce not in get_args(BinReduce):
         raise ArgumentError(f"bin(reduce=) must be one of {get_args(BinReduce)}, got {reduce!r}")
-    if partial not in get_args(Partial):
+    if not isinstance(partial, str) or partial not in get_args(Partial):
         raise ArgumentError(f"bin(partial=) must be one of {get_args(Partial)}, got {partial!r}")
+    if reduce == "sum" and partial == "keep":
+        raise ArgumentError(
+            "bin(partial='keep') would make a last sum of fewer samples, darker than the others. "
+            "Take reduce='mean', or leave out what is over with partial='drop'."
+        )
     if data.dtype.kind not in "biuf" or data.dtype.itemsize > 8:
         raise ArgumentError(
             f"bin needs booleans, integers or floats of up to 64 bits, got an array of {data.dtype}"
@@ -182,8 +199,16 @@ def _result_dtype(data: xr.DataArray, reduce: str) -> np.dtype:
     return np.dtype("f8") if data.dtype.kind == "f" else whole
 
 
+def _only_whole(valid: np.ndarray, edges: _Edges) -> np.ndarray:
+    """Mark all frames of a bin as not valid where one of them is not."""
+    whole = _reduced(np.logical_and, valid, edges)
+    marked = valid.copy()
+    marked[_inside(edges)] = np.repeat(whole, edges.stops - edges.starts, axis=0)
+    return marked
+
+
 def _coords(
-    data: xr.DataArray, edges: dict[str, _Edges], widths: dict[str, int]
+    data: xr.DataArray, edges: dict[str, _Edges], widths: dict[str, int], reduce: str
 ) -> dict[Hashable, xr.Variable]:
     # Without a coordinate, nothing would say that these are not the pixels recorded.
     unplaced = {
@@ -194,17 +219,11 @@ def _coords(
     data = data.assign_coords(unplaced)
     coords: dict[Hashable, xr.Variable] = {}
     for name, coord in data.coords.items():
-        dims = [dim for dim in edges if dim in coord.dims]
-        if not dims:
+        if not set(edges) & set(coord.dims):
             coords[name] = coord.variable
             continue
-        values = model.coordinate(data, str(name))
-        for dim in dims:
-            axis = coord.dims.index(dim)
-            values = _binned_labels(str(name), values, axis, edges[dim])
-            if values is None:
-                break
-        else:
+        values = _labels(data, coord, edges, reduce)
+        if values is not None:
             attrs = dict(coord.attrs)
             if name in (model.Y, model.X):
                 attrs[model.BINNED_ATTR] = attrs.get(model.BINNED_ATTR, 1) * widths[str(name)]
@@ -212,24 +231,70 @@ def _coords(
     return coords
 
 
-def _binned_labels(name: str, values: np.ndarray, axis: int, edges: _Edges) -> Any:
-    """Return one label for each bin; None where there is no such thing."""
-    values = np.moveaxis(values, axis, 0)
-    lengths = edges.stops - edges.starts
-    first = values[edges.starts]
-    inside = np.repeat(edges.starts - np.cumsum(lengths) + lengths, lengths) + np.arange(
-        lengths.sum()
-    )
-    if name == model.VALID:
-        new = _reduced(np.logical_or, values, edges)
-    elif np.array_equal(values[inside], np.repeat(first, lengths, axis=0)):
-        new = first
-    elif values.dtype.kind in "iuf" and name not in _LABELS:
-        total = _reduced(np.add, values.astype(np.float64), edges)
-        new = total / lengths.reshape(-1, *[1] * (values.ndim - 1))
-    else:
+def _labels(
+    data: xr.DataArray, coord: xr.DataArray, edges: dict[str, _Edges], reduce: str
+) -> np.ndarray | None:
+    """Return the coordinate of the bins; None where there is no such thing."""
+    values = model.coordinate(data, str(coord.name))
+    use = None if coord.name in _POSITIONS else _used(data, coord)
+    timed = model.TIME in data.coords and data[model.TIME].dims == (model.FRAMES,)
+    delays = coord.name == model.PLANE_TIME and timed and model.FRAMES in set(edges) & {*coord.dims}
+    if delays:  # what has to be right is how long it is after the time of a bin
+        shape = [-1 if dim == model.FRAMES else 1 for dim in coord.dims]
+        times = model.coordinate(data, model.TIME)
+        values = values - times.reshape(shape)
+    for axis, dim in enumerate(coord.dims):
+        if dim not in edges:
+            continue
+        rows, ends = np.moveaxis(values, axis, 0), edges[str(dim)]
+        if coord.name == model.VALID:
+            made = _reduced(np.logical_and if reduce == "sum" else np.logical_or, rows, ends)
+        elif _is_constant(rows, ends):
+            made = rows[ends.starts]
+        elif _is_quantity(coord):
+            made = _mean(rows, ends, None if use is None else np.moveaxis(use, axis, 0))
+        else:
+            return None
+        values, use = np.moveaxis(made, 0, axis), None
+    if delays:
+        values = values + _mean(times, edges[model.FRAMES]).reshape(shape)
+    return values
+
+
+def _used(data: xr.DataArray, coord: xr.DataArray) -> np.ndarray | None:
+    """Return which values of a coordinate belong to valid frames; None for all."""
+    if model.VALID not in data.coords or model.FRAMES not in coord.dims:
         return None
-    return np.moveaxis(new, 0, axis)
+    valid = xr.Variable(data[model.VALID].dims, model.coordinate(data, model.VALID).astype(bool))
+    valid = valid.any([dim for dim in valid.dims if dim not in coord.dims])
+    return np.asarray(valid.set_dims(coord.sizes).transpose(*coord.dims).values)
+
+
+def _is_quantity(coord: xr.DataArray) -> bool:
+    """Tell numbers from labels, of which there is no mean."""
+    if coord.name in _LABELS or coord.dtype.kind not in "iuf":
+        return False
+    return coord.name in _POSITIONS or coord.dtype.kind == "f" or "units" in coord.attrs
+
+
+def _is_constant(values: np.ndarray, edges: _Edges) -> bool:
+    first = np.repeat(values[edges.starts], edges.stops - edges.starts, axis=0)
+    return np.array_equal(values[_inside(edges)], first)
+
+
+def _mean(values: np.ndarray, edges: _Edges, use: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean of each bin of the first axis, without NaN and what is not used."""
+    known = ~np.isnan(values) if use is None else ~np.isnan(values) & use
+    total = _reduced(np.add, np.where(known, values, 0.0), edges)
+    count = _reduced(np.add, known.astype(np.int64), edges)
+    return np.where(count > 0, total, np.nan) / np.maximum(count, 1)
+
+
+def _inside(edges: _Edges) -> np.ndarray:
+    """Return the samples of all bins one after the other."""
+    lengths = edges.stops - edges.starts
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(edges.starts - before, lengths) + np.arange(lengths.sum())
 
 
 def _reduced(function: np.ufunc, values: np.ndarray, edges: _Edges) -> np.ndarray:
@@ -238,14 +303,3 @@ def _reduced(function: np.ufunc, values: np.ndarray, edges: _Edges) -> np.ndarra
     if borders[-1] == len(values):
         borders = borders[:-1]
     return np.asarray(function.reduceat(values, borders, axis=0)[::2])
-
-
-def _attrs(data: xr.DataArray, widths: dict[str, int], reduce: str) -> dict[str, Any]:
-    """Return what is no longer as it was recorded."""
-    methods = " ".join(f"{dim}:" for dim in widths) + f" {reduce}"
-    before = data.attrs.get("cell_methods")
-    attrs: dict[str, Any] = {"cell_methods": f"{before} {methods}" if before else methods}
-    period = data.attrs.get(FRAME_PERIOD_ATTR)
-    if model.FRAMES in widths and isinstance(period, int | float | np.number):
-        attrs[FRAME_PERIOD_ATTR] = float(period) * widths[model.FRAMES]
-    return attrs

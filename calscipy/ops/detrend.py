@@ -29,7 +29,8 @@ def detrend(data: xr.DataArray, *, order: int = 4, keep_level: bool = True) -> x
     Returns
     -------
     DataArray
-        Same dims, coordinates and units, float32 (float64 for float64 input).
+        Same dims, coordinates and units, float32 (float64 for float64 and for integers of over
+        16 bits).
 
     Raises
     ------

@@ -54,7 +54,8 @@ def dfof(
     Returns
     -------
     DataArray
-        Dimensionless, with the dims and coordinates of ``data``; float32 (float64 for float64).
+        Dimensionless, with the dims and coordinates of ``data``; float32 (float64 for float64
+        and for integers of over 16 bits).
 
     Raises
     ------

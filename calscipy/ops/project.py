@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import dask.array as da
@@ -48,7 +49,7 @@ def project(data: xr.DataArray, *, reduce: Reduce = "mean") -> xr.DataArray:
     [[2.0, 3.0], [4.0, 5.0]]
     """
     model.require_dims(data, (model.FRAMES, model.Y, model.X), "project")
-    if reduce not in get_args(Reduce):
+    if not isinstance(reduce, str) or reduce not in get_args(Reduce):
         raise ArgumentError(f"project(reduce=) must be one of {get_args(Reduce)}, got {reduce!r}")
     if data.dtype.kind not in "biuf":
         raise ArgumentError(f"project needs numbers, got an array of {data.dtype}")
@@ -66,11 +67,21 @@ def project(data: xr.DataArray, *, reduce: Reduce = "mean") -> xr.DataArray:
         *(dim for dim in data.dims if dim != model.FRAMES)
     )
     name = data.attrs.get("long_name", "fluorescence")
-    return described(
+    result = described(
         result,
         units=data.attrs.get("units", "1"),
         long_name=f"{reduce} over frames of {name}",
-    ).assign_attrs(cell_methods=f"{model.FRAMES}: {reduce}")
+    )
+    return with_cell_method(result, data, (model.FRAMES,), reduce)
+
+
+def with_cell_method(
+    result: xr.DataArray, data: xr.DataArray, dims: Iterable[str], method: str
+) -> xr.DataArray:
+    """Add what was done along dimensions to the CF ``cell_methods`` that the data came with."""
+    added = " ".join(f"{dim}:" for dim in dims) + f" {method}"
+    before = data.attrs.get("cell_methods")
+    return result.assign_attrs(cell_methods=f"{before} {added}" if before else added)
 
 
 def _reduce_valid(movie: xr.DataArray, reduce: str) -> Any:

@@ -9,6 +9,7 @@ from calscipy.blocks.summary import summary_images
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.ops._frames import require_some_valid
+from calscipy.ops.project import with_cell_method
 
 MEAN, MAX, STD, LOCAL_CORRELATION = "mean", "max", "std", "local_correlation"
 
@@ -17,8 +18,8 @@ MEAN, MAX, STD, LOCAL_CORRELATION = "mean", "max", "std", "local_correlation"
 def summary(data: xr.DataArray) -> xr.Dataset:
     """Mean, maximum, standard deviation and local correlation in one pass over the movie.
 
-    Taken together or one by one, all four images come from the same tasks: `compute()` or
-    `to_zarr()` of the result reads every frame once.
+    All four images come from the same tasks: `compute()` or `to_zarr()` of the Dataset as a whole
+    reads every frame once. Images that are computed one by one read the movie each time.
 
     Parameters
     ----------
@@ -91,9 +92,8 @@ def summary(data: xr.DataArray) -> xr.Dataset:
     images = {}
     for word, values in zip((MEAN, MAX, STD), (made.mean, made.max, made.std), strict=True):
         image = xr.DataArray(values, coords, movie.dims[1:], attrs=data.attrs)
-        images[word] = described(
-            image, units=units, long_name=f"{word} over frames of {name}"
-        ).assign_attrs(cell_methods=f"{model.FRAMES}: {word}")
+        image = described(image, units=units, long_name=f"{word} over frames of {name}")
+        images[word] = with_cell_method(image, data, (model.FRAMES,), word)
     image = xr.DataArray(made.local_correlation, coords, movie.dims[1:], attrs=data.attrs)
     images[LOCAL_CORRELATION] = described(
         image, units="1", long_name=f"local correlation of {name}"

@@ -126,14 +126,16 @@ def correct_time_offset(data: xr.DataArray, *, method: OffsetMethod = "linear") 
     Returns
     -------
     DataArray
-        Same dims, without ``time_offset``; float32 (float64 for float64). NaN before the first
-        and after the last sample of an epoch, which as a rule is the first sample of each, and
-        where one of the two samples around a time is NaN: nothing is extrapolated or bridged.
+        Same dims, without ``time_offset``; float32 (float64 for float64 and for integers of over
+        16 bits). NaN before the first and after the last sample of an epoch, which as a rule is
+        the first sample of each, and where one of the two samples around a time is NaN: nothing
+        is extrapolated or bridged.
 
     Raises
     ------
     ArgumentError
-        If there is no ``time_offset``, or if the traces were corrected before.
+        If there is no ``time_offset``, if it is no number of seconds or longer than any epoch, or
+        if the traces were corrected before.
     TimeAxisError
         If times go back, or samples are missing within an epoch.
 
@@ -146,7 +148,7 @@ def correct_time_offset(data: xr.DataArray, *, method: OffsetMethod = "linear") 
     [[nan, 0.75, 1.75]]
     """
     model.require_dims(data, (model.TIME,), "correct_time_offset")
-    if method not in get_args(OffsetMethod):
+    if not isinstance(method, str) or method not in get_args(OffsetMethod):
         raise ArgumentError(f"method must be one of {get_args(OffsetMethod)}, got {method!r}")
     if data.attrs.get(model.TIME_OFFSET) == CORRECTED:
         raise ArgumentError(
@@ -181,7 +183,15 @@ def correct_time_offset(data: xr.DataArray, *, method: OffsetMethod = "linear") 
 
 def _offsets(data: xr.DataArray, times: np.ndarray) -> xr.Variable:
     """Return the offsets in s, none of them NaN."""
-    values = model.coordinate(data, model.TIME_OFFSET).astype(np.float64)
+    values = model.coordinate(data, model.TIME_OFFSET)
+    if values.dtype.kind not in "iuf":
+        raise ArgumentError(
+            "correct_time_offset needs 'time_offset' as numbers of seconds, found an array of "
+            f"{values.dtype}. Assign your own: "
+            "traces.assign_coords(time_offset=('neuron', seconds))."
+        )
+    values = values.astype(np.float64)
+    _require_within_epochs(data, values, times)
     offset = xr.Variable(data[model.TIME_OFFSET].dims, values)
     if model.TIME in offset.dims:
         # Where a plane was not scanned there is no value either: any time near will do.
@@ -200,6 +210,21 @@ def _offsets(data: xr.DataArray, times: np.ndarray) -> xr.Variable:
             "these neurons out: traces.sel(neuron=numpy.isfinite(traces.time_offset))."
         )
     return offset
+
+
+def _require_within_epochs(data: xr.DataArray, values: np.ndarray, times: np.ndarray) -> None:
+    """Raise if an offset is longer than every epoch, as those in ms are."""
+    steps = np.concatenate([np.diff(times[part]) for part in model.epochs(data)])
+    if not steps.size:
+        return
+    lasts = (times[part.stop - 1] - times[part.start] for part in model.epochs(data))
+    length = max(lasts) + float(np.median(steps))
+    largest = float(np.nanmax(np.abs(values), initial=0.0, where=np.isfinite(values)))
+    if largest > length:
+        raise ArgumentError(
+            f"correct_time_offset needs offsets in s, found one of {largest:.6g} s, over the "
+            f"length of the longest epoch of {length:.6g} s. Divide offsets in ms by 1000."
+        )
 
 
 def _like(data: xr.DataArray, small: xr.Variable) -> xr.DataArray:

@@ -1,5 +1,7 @@
 """Subtracting a background is plain arithmetic in floats, by the names of dimensions."""
 
+import threading
+
 import dask
 import dask.array as da
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 import xarray as xr
 
 import calscipy as cs
-from calscipy.errors import ArgumentError, DimensionError
+from calscipy.errors import ArgumentError, ChunkError, DimensionError
+from calscipy.kernels.background import without_percentile
+from calscipy.ops import background
 from calscipy.ops.background import subtract_background
 
 from ..gpu_stand_in import install  # noqa: TID252
@@ -81,6 +85,47 @@ def test_the_percentile_is_that_of_each_image(percentile, dtype):
     np.testing.assert_array_equal(turned.transpose(*data.dims), result)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (7, 9), (40, 50)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2"])
+def test_counted_percentiles_are_those_of_numpy(dtype, shape):
+    rng = np.random.default_rng(3)
+    top = np.iinfo(dtype).max
+    few = rng.integers(0, 4, shape)
+    for values in (rng.integers(0, top + 1, shape), few, top - few, np.full(shape, top)):
+        image = values.astype(dtype)
+        for percentile in (0, 100, 50, 1 / 3, *rng.uniform(0, 100, 40)):
+            found = without_percentile(image, percentile=percentile, out_dtype=np.dtype("f8"))
+            np.testing.assert_array_equal(found, image - np.percentile(image, percentile))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_pieces_in_threads_are_the_whole(monkeypatch, dtype):
+    used = set()
+
+    def noted(*args, **kwargs):
+        used.add(threading.get_ident())
+        return without_percentile(*args, **kwargs)
+
+    data = movie(dtype)
+    expected = subtract_background(data, percentile=30)
+    monkeypatch.setattr(background, "without_percentile", noted)
+    monkeypatch.setattr(background, "PIECE_BYTES", 2 * data[0].nbytes)
+    for place in (data, data.transpose("x", "frames", "y", "channel")):
+        result = subtract_background(place, percentile=30)
+        np.testing.assert_array_equal(result.transpose(*data.dims), expected)
+    assert threading.get_ident() not in used
+    assert subtract_background(data[:0], percentile=30).shape == (0, *data.shape[1:])
+
+
+def test_a_movie_in_row_bands_keeps_to_the_memory_limit():
+    bands = lazy(movie(), (7, 2, 1, 6))
+    with cs.set_options(memory_limit=bands.nbytes - 1):
+        with pytest.raises(ChunkError, match="subtract_background needs whole frames"):
+            subtract_background(bands, percentile=30)
+        few = subtract_background(lazy(movie(), (2, 2, 1, 6)), percentile=30)
+    np.testing.assert_array_equal(few, subtract_background(movie(), percentile=30))
+
+
 def test_pixels_that_are_nan_do_not_count():
     data = movie("float32")
     data.values[0, 0, :2], data.values[1, 1] = np.nan, np.nan
@@ -148,7 +193,24 @@ def test_what_does_not_fit_is_refused():
     for wrong in (np.nan, np.inf, True, "5", np.zeros(3)):
         with pytest.raises(ArgumentError, match="finite number or a DataArray"):
             subtract_background(data, wrong)
-    for wrong in (-1, 101, np.nan, True):
+    image = np.arange(30.0).reshape(5, 6)
+    for wrong in (image, da.from_array(image)):
+        with pytest.raises(
+            ArgumentError,
+            match=r"got an array of shape \(5, 6\) and dtype float64\..*DataArray\(image, dims=",
+        ):
+            subtract_background(data, wrong)
+        with pytest.raises(ArgumentError, match=r"level=an array of shape \(5, 6\)") as error:
+            subtract_background(data, wrong, percentile=wrong)
+        assert len(str(error.value)) < 250
+    for value, number in ((np.nan, 1), (np.inf, 1), (-np.inf, 30)):
+        wrong = data[0, 0].astype("f4")
+        wrong[(0, 0) if number == 1 else slice(None)] = value
+        with pytest.raises(ArgumentError, match=rf"found {number} of 30 .* level\.fillna\(0\)"):
+            subtract_background(lazy(data), wrong)
+        unseen = subtract_background(lazy(data), wrong.chunk())
+        assert int((~np.isfinite(unseen)).sum()) == number * data[..., 0, 0].size
+    for wrong in (-1, 101, np.nan, True, "5", [5], image):
         with pytest.raises(ArgumentError, match="percentile between 0 and 100"):
             subtract_background(data, percentile=wrong)
     with pytest.raises(DimensionError, match=r"found \('plane',\)"):
@@ -167,3 +229,17 @@ def test_what_does_not_fit_is_refused():
         )
     with pytest.raises(xr.AlignmentError):
         subtract_background(data, xr.DataArray(np.zeros(6), dims="frames"))
+
+
+def test_a_level_of_another_plane_or_channel_is_refused():
+    data = movie()
+    first, second = (data.isel(channel=at) for at in (0, 1))
+    with pytest.raises(ArgumentError, match=r"subtract_background: the movie is channel Ch1"):
+        subtract_background(first, cs.project(second))
+    assert subtract_background(first, cs.project(first)).shape == first.shape
+    meant = cs.project(second).drop_vars("channel")
+    assert subtract_background(first, meant).shape == first.shape
+    assert subtract_background(data, cs.project(first)).shape == data.shape
+    planes = data.rename(channel="plane").assign_coords(plane=[2, 5])
+    with pytest.raises(ArgumentError, match="plane 2"):
+        subtract_background(planes.sel(plane=5), cs.project(planes.sel(plane=2)))

@@ -24,6 +24,11 @@ from ..gpu_stand_in import install  # noqa: TID252
 
 REDUCES = ["mean", "sum", "max", "min", "median", "std"]
 OTHER_DTYPES = ["bool", "uint8", "int16", "float16", ">u2", ">f4"]
+WAYS = [
+    (reduce, partial)
+    for reduce, partial in itertools.product(REDUCES, ["keep", "drop"])
+    if (reduce, partial) != ("sum", "keep")
+]
 every_reduce = pytest.mark.parametrize("reduce", REDUCES)
 
 
@@ -64,7 +69,8 @@ def reference(data, frames=1, y=1, x=1, *, reduce="mean", partial="keep"):
         for batch in np.ndindex(*data.shape[1:-2]):
             samples = values[(f, *batch, rows, columns)]
             if valid is not None:
-                samples = samples[valid[(f, *batch)]]
+                used = valid[(f, *batch)]
+                samples = samples[used & (used.all() | (reduce != "sum"))]
             if samples.size:
                 exact = samples if reduce in ("max", "min") else samples.astype("f8")
                 out[(k, *batch, j, i)] = getattr(np, reduce)(exact)
@@ -83,8 +89,9 @@ def reference(data, frames=1, y=1, x=1, *, reduce="mean", partial="keep"):
 )
 def test_bins_are_those_of_a_slow_loop(reduce, dtype):
     data = movie(dtype=dtype)
-    result = bin(data, frames=5, y=2, x=3, reduce=reduce, partial="keep")
-    expected = reference(data, 5, 2, 3, reduce=reduce)
+    last = "drop" if reduce == "sum" else "keep"
+    result = bin(data, frames=5, y=2, x=3, reduce=reduce, partial=last)
+    expected = reference(data, 5, 2, 3, reduce=reduce, partial=last)
     native = np.dtype(dtype).newbyteorder("=")
     wide = native in (np.int32, np.uint64, np.float64)
     whole = {"f": "f8", "u": "u8" if dtype == "uint64" else "i8"}.get(native.kind, "i8")
@@ -132,8 +139,7 @@ def test_a_nan_or_an_infinity_stays_in_its_bin(reduce, samples):
     np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
-@every_reduce
-@pytest.mark.parametrize("partial", ["keep", "drop"])
+@pytest.mark.parametrize(("reduce", "partial"), WAYS)
 @pytest.mark.parametrize(
     "mask_dims", [None, ("frames",), ("frames", "plane"), ("frames", "channel", "plane")]
 )
@@ -159,7 +165,8 @@ def test_volumes_with_damaged_frames_and_epochs(reduce, partial, mask_dims):
         assert not result.valid.values.all()
         parts = np.split(data.valid.values, [4, 8, 9, 13, 17, 21])
         kept = [part for part in parts if partial == "keep" or len(part) == 4]
-        np.testing.assert_array_equal(result.valid, [part.any(axis=0) for part in kept])
+        whole = np.all if reduce == "sum" else np.any
+        np.testing.assert_array_equal(result.valid, [whole(part, axis=0) for part in kept])
 
 
 def chunkings(size):
@@ -170,12 +177,12 @@ def chunkings(size):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.data(),
-    st.sampled_from(REDUCES),
+    st.sampled_from(WAYS),
     st.sampled_from(["uint16", "float32"]),
-    st.sampled_from(["keep", "drop"]),
     st.tuples(st.integers(1, 13), st.integers(1, 7), st.integers(1, 8)),
 )
-def test_chunks_change_no_bit(draw, reduce, dtype, partial, width):
+def test_chunks_change_no_bit(draw, way, dtype, width):
+    reduce, partial = way
     data = movie((13, 7, 8), dtype)
     if draw.draw(st.booleans()):
         data = data.assign_coords(valid=("frames", np.random.default_rng(2).random(13) > 0.3))
@@ -263,9 +270,10 @@ def test_arrays_on_a_gpu_stay_there(monkeypatch, reduce):
     import cupy
 
     data = movie((11, 2, 5, 6)).assign_coords(valid=("frames", np.arange(11) % 4 != 0))
-    expected = bin(data, frames=3, y=2, x=4, reduce=reduce, partial="keep")
+    last = "drop" if reduce == "sum" else "keep"
+    expected = bin(data, frames=3, y=2, x=4, reduce=reduce, partial=last)
     there = data.copy(data=cupy.asarray(data.values))
-    result = bin(there, frames=3, y=2, x=4, reduce=reduce, partial="keep")
+    result = bin(there, frames=3, y=2, x=4, reduce=reduce, partial=last)
     assert type(result.data).__module__ == "cupy"
     np.testing.assert_allclose(result.data.get(), expected, rtol=1e-7)
 
@@ -303,7 +311,7 @@ def test_coordinates_of_frames():
     assert result.mouse == "m12"
     for dim in ("y", "x", "channel"):
         xr.testing.assert_identical(result[dim], data[dim])
-    assert result.attrs["frame_period"] == pytest.approx(0.3)
+    assert result.attrs["frame_period"] == 0.1  # of the scan, see test_time_offset.py
     assert result.attrs["cell_methods"] == "plane: mean frames: mean"
     assert result.attrs["units"] == "count"
     assert result.attrs["long_name"] == "fluorescence, mean of bins"
@@ -312,7 +320,78 @@ def test_coordinates_of_frames():
         .splitlines()[1]
         .endswith('{"frames": 3, "reduce": "mean", "partial": "error"}')
     )
-    assert data.attrs["frame_period"] == 0.1
+
+
+def test_numbers_that_name_are_left_out():
+    labels = {
+        "recording": np.arange(12),
+        "trial": np.arange(12, dtype="u1"),
+        "frames": np.arange(12),
+        "block": np.repeat([5, 6], 6),
+    }
+    data = movie().assign_coords({name: ("frames", each) for name, each in labels.items()})
+    data = data.assign_coords(piezo=("frames", np.arange(12), {"units": "um"}))
+    result = bin(data, frames=3)
+    assert not {"recording", "trial", "frames"} & set(result.coords)
+    assert result.block.values.tolist() == [5, 5, 6, 6]
+    assert result.piezo.values.tolist() == [1, 4, 7, 10]
+    assert set(bin(data, y=2).coords) == set(data.coords)
+    whole = movie().assign_coords(y=np.arange(6), x=("x", np.arange(8), {"units": "1"}))
+    assert bin(whole, y=2, x=2).y.values.tolist() == [0.5, 2.5, 4.5]
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_coordinates_of_frames_that_are_not_valid_do_not_enter(reduce):
+    data = movie((8, 2, 4, 4))
+    shift = np.array([1.0, np.nan, 3.0, 5.0, 7.0, np.nan, np.nan, 4.0])
+    valid = np.array([1, 0, 1, 1, 1, 0, 0, 0], bool)
+    data = data.assign_coords(
+        valid=("frames", valid),
+        y_shift=("frames", shift, {"units": "1"}),
+        both=(("channel", "frames"), np.stack([shift, 2 * np.arange(8.0)])),
+    )
+    result = bin(data, frames=2, reduce=reduce)
+    np.testing.assert_array_equal(result.y_shift, [1, 4, 7, np.nan])
+    np.testing.assert_array_equal(result.both.T, [[1, 4, 7, np.nan], [0, 5, 8, np.nan]])
+    np.testing.assert_allclose(result.time, [0.05, 0.25, 0.45, 0.65])
+    unknown = data.drop_vars("valid")
+    np.testing.assert_array_equal(bin(unknown, frames=2, reduce=reduce).y_shift, [1, 4, 7, 4])
+    by_channel = data.assign_coords(valid=(("frames", "channel"), np.stack([valid, ~valid], 1)))
+    result = bin(by_channel, frames=2, reduce=reduce)
+    np.testing.assert_array_equal(result.y_shift, [1, 4, 7, 4])
+    np.testing.assert_array_equal(result.both.T, [[1, 4, 7, np.nan], [2, np.nan, 10, 13]])
+
+
+def test_planes_keep_their_delay_after_the_time_of_a_bin():
+    data = movie((6, 2, 4, 4)).rename(channel="plane").assign_coords(plane=[0, 1])
+    delay = np.array([[0.0, 0.05]] * 6)
+    delay[1, 1] = delay[2:4, 1] = np.nan
+    start = xr.Variable("frames", np.arange(6) * 0.1)
+    times = start + xr.Variable(("frames", "plane"), delay)
+    valid = np.array([0, 1, 1, 1, 1, 0], bool)
+    data = data.assign_coords(plane_time=times, valid=("frames", valid))
+    result = bin(data, frames=2)
+    late = (result.plane_time - result.time).values
+    np.testing.assert_allclose(late, [[0, np.nan], [0, np.nan], [0, 0.05]], atol=1e-12)
+    result = bin(data.drop_vars("valid"), frames=2)
+    late = (result.plane_time.transpose("plane", "frames") - result.time).values.T
+    np.testing.assert_allclose(late, [[0, 0.05], [0, np.nan], [0, 0.05]], atol=1e-12)
+
+
+def test_a_sum_of_fewer_samples_is_not_valid():
+    data = cs.from_numpy(np.full((6, 2, 2), 10, "uint16"), frame_rate=1)
+    data = data.assign_coords(valid=("frames", [True, True, True, False, False, False]))
+    for given_data in (data, lazy(data, (5, 2, 1))):
+        result = bin(given_data, frames=2, reduce="sum")
+        assert result.values[:, 0, 0].tolist() == [20, 0, 0]
+        assert result.valid.values.tolist() == [True, False, False]
+        means = bin(given_data, frames=2)
+        assert means.values[:, 0, 0].tolist() == [10, 10, 0]
+        assert means.valid.values.tolist() == [True, True, False]
+        assert bin(given_data, y=2, reduce="sum").values[:, 0, 0].tolist() == [20] * 3 + [0] * 3
+    for size in (2, 4):
+        with pytest.raises(ArgumentError, match=r"fewer samples.*reduce='mean'.*partial='drop'"):
+            bin(data, frames=size, reduce="sum", partial="keep")
 
 
 def test_cycles_that_change_within_bins_are_left_out():
@@ -386,6 +465,11 @@ def test_what_cannot_be_binned_is_refused():
         bin(data, frames=2, reduce="mode")
     with pytest.raises(ArgumentError, match=r"must be one of.*'keep'"):
         bin(data, frames=2, partial="pad")
+    for wrong in (None, 3, np.array(["mean", "max"])):
+        with pytest.raises(ArgumentError, match=r"bin\(reduce=\) must be one of"):
+            bin(data, frames=2, reduce=wrong)
+        with pytest.raises(ArgumentError, match=r"bin\(partial=\) must be one of"):
+            bin(data, frames=2, partial=wrong)
     with pytest.raises(ArgumentError, match="complex"):
         bin(data.astype(complex), frames=2)
     with pytest.raises(ArgumentError, match="at least one frame"):

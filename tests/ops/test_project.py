@@ -110,6 +110,8 @@ def test_coordinates_of_the_image():
     for name in result.coords:
         xr.testing.assert_identical(result[name].variable, data[name].variable)
     assert result.attrs["cell_methods"] == "frames: mean"
+    result = cs.project(data.assign_attrs(cell_methods="y: x: sum"), reduce="max")
+    assert result.attrs["cell_methods"] == "y: x: sum frames: max"
 
 
 @every_reduce
@@ -137,6 +139,9 @@ def test_errors():
     data = volume()
     with pytest.raises(ArgumentError, match=r"one of \('mean', .*got 'mode'"):
         cs.project(data, reduce="mode")
+    for wrong in (None, 3, np.array(["mean", "max"])):
+        with pytest.raises(ArgumentError, match=r"project\(reduce=\) must be one of"):
+            cs.project(data, reduce=wrong)
     with pytest.raises(ArgumentError, match="needs numbers, got an array of complex"):
         cs.project(data.astype(complex))
     with pytest.raises(DimensionError, match="project needs the dimensions"):

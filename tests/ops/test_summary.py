@@ -280,6 +280,11 @@ def test_words(keep):
         attrs = images[name].attrs
         assert (attrs["units"], attrs["long_name"], attrs["laser"]) == (unit, long_name, 3)
         assert attrs["history"] == images.attrs["history"]
+        methods = None if name == "local_correlation" else f"frames: {name}"
+        assert attrs.get("cell_methods") == methods
+    binned = summary(cs.bin(data, y=2))
+    for name in NAMES[:3]:
+        assert binned[name].attrs["cell_methods"] == f"y: mean frames: {name}"
     assert images.attrs["laser"] == 3
     assert not {"units", "long_name"} & set(images.attrs)
 

@@ -195,6 +195,27 @@ def test_real_metadata():
     assert "time_offset" not in cs.extract(line_scan, image).coords
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+def test_bins_of_frames_are_sampled_as_late_as_their_frames(planes):
+    scan = {"rasters_per_frame": 3, "frame_period": 3 * FRAME}
+    data = cs.from_numpy(np.ones((40, LINES, 8), "u2"), frame_rate=1 / (3 * FRAME))
+    places = rois()
+    if planes > 1:
+        start = data.time.values[:, None] * planes
+        data = volume(start + np.arange(planes) * 3 * FRAME)
+        places = in_planes(2, 1, 0)
+    data = data.assign_attrs(SCANNED | scan)
+    before = cs.extract(data, places).time_offset
+    assert before.min() > FRAME
+    binned = cs.bin(data, frames=10)
+    np.testing.assert_allclose(cs.extract(binned, places).time_offset, before, rtol=1e-9)
+    valid = np.arange(40) % 10 != 1
+    if planes > 1:
+        data["plane_time"] = data.plane_time.where(xr.DataArray(valid, dims="frames"))
+    damaged = cs.bin(data.assign_coords(valid=("frames", valid)), frames=10)
+    np.testing.assert_allclose(cs.extract(damaged, places).time_offset, before, rtol=1e-9)
+
+
 # -- resampling ----------------------------------------------------------------------------
 
 
@@ -314,6 +335,29 @@ def test_errors():
         correct_time_offset(data.assign_coords(time_offset=wild))
     with pytest.raises(ArgumentError, match="needs numbers"):
         correct_time_offset(data > 100)
+    for wrong in (None, 1, np.array(["linear", "cubic"])):
+        with pytest.raises(ArgumentError, match="method must be one of"):
+            correct_time_offset(data, method=wrong)
+
+
+def test_offsets_that_are_no_seconds():
+    data = traces()
+    in_ms = data.assign_coords(time_offset=1000 * data.time_offset)
+    with pytest.raises(ArgumentError, match=r"in s, found one of 99\.9 s.*epoch of 4 s.* by 1000"):
+        correct_time_offset(in_ms)
+    with pytest.raises(ArgumentError, match=r"found one of 99\.9 s"):
+        correct_time_offset(in_ms.assign_coords(time_offset=in_ms.time_offset + 0 * data.time))
+    with pytest.raises(ArgumentError, match=r"found one of 5 s"):
+        correct_time_offset(data.assign_coords(time_offset=("neuron", [0.0, -5.0, 0.0, 0.0])))
+    epochs = data.assign_coords(epoch=("time", [1] * 10 + [2] * 29 + [3]))
+    late = epochs.assign_coords(time_offset=("neuron", [0.0, 2.8, 0.0, 0.0]))
+    assert int(correct_time_offset(late)[1].notnull().sum()) == 1
+    with pytest.raises(ArgumentError, match=r"found one of 3 s.*epoch of 2\.9 s"):
+        correct_time_offset(late.assign_coords(time_offset=("neuron", [0.0, 3.0, 0.0, 0.0])))
+    assert correct_time_offset(data.isel(time=[0])).shape == (4, 1)
+    for wrong in (list("abcd"), np.array([1, 2, 3, 4], "m8[ms]"), [True] * 4):
+        with pytest.raises(ArgumentError, match=r"as numbers of seconds.*assign_coords"):
+            correct_time_offset(data.assign_coords(time_offset=("neuron", wrong)))
 
 
 @pytest.mark.parametrize(
