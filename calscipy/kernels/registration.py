@@ -14,18 +14,32 @@ import numpy as np
 from scipy import ndimage
 
 from calscipy.errors import ArgumentError
-from calscipy.kernels.compiled import compiled, compiled_fast, frozen
-from calscipy.kernels.interpolation import interpolation_weights
+from calscipy.kernels.compiled import frozen
+from calscipy.kernels.moving_loops import (
+    filter_at,
+    residuals,
+    smooth_residuals,
+    weighted_sums,
+    window_variance,
+)
 
-__all__ = ["Reference", "largest_shift", "reference", "require_finite", "rigid_shifts"]
+__all__ = ["Reference", "centred", "largest_shift", "reference", "rigid_shifts"]
 
 # Pixels beyond the integer search that the refinement and the cubic kernel reach.
 MARGIN = 4
 REFINED = 2  # pixels from the integer peak that the refinement may go
 LEAST_CORE = 8  # pixels along y and x that have to stay between the margins
 ROUNDS = 10
+LEAST_SQUARES = 3  # rounds of them before the residuals are weighted
+NOISE_ROUNDS = 3  # of the weighted ones; then the noise is known
 PRECISE = 1e-3  # pixels; the noise of a shift is ten times larger
 ILLUMINATION = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0))  # powers of y and x
+BLOCK = 4  # pixels along y and x that are averaged where brightness is compared
+QUANTILES = np.linspace(0.1, 0.7, 13)  # of these; active cells lie above
+KEPT = 0.9  # correlation of the clipped template with itself
+LEVELS = 8  # of brightness, each with a noise of its own
+LARGE, SPARSE = 200**2, 4  # pixels of a core in which every fourth tells the noise
+MISFIT = 0.02  # of the template's standard deviation: residuals as small are no outliers
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,18 @@ class Reference:
         For the core of the image: gain, y shift, x shift, and the search filter.
     norm : float
         Length of the search filter.
+    exact, weight : ndarray of float32, shape (y + 2, x + 2) and (y, x)
+        The template in the core and one pixel around it, and 0 where pixels are left out.
+    light : ndarray of float64, shape (6, 7)
+        What gives the illumination: the inverse of its normal equations, and that of the template.
+    order : ndarray of int, shape (levels, pixels)
+        Every second or fourth pixel of the core along y and x that counts, in order of brightness.
+    brightness : ndarray of float64, shape (levels,)
+        Of the template in these.
+    quantiles : ndarray of float64
+        ``QUANTILES`` of blocks of the template.
+    top : float
+        Brightness of the template at which frames are clipped.
     limit : int
         Largest shift of the search.
     padded : tuple of int
@@ -49,6 +75,13 @@ class Reference:
     spectrum: np.ndarray
     filters: np.ndarray
     norm: float
+    exact: np.ndarray
+    weight: np.ndarray
+    light: np.ndarray
+    order: np.ndarray
+    brightness: np.ndarray
+    quantiles: np.ndarray
+    top: float
     limit: int
     padded: tuple[int, int]
 
@@ -104,7 +137,22 @@ def reference(template: np.ndarray, *, max_shift: int, sigma: float = 1.0) -> Re
     whole = np.zeros(padded, np.float32)
     whole[edge : shape[0] - edge, edge : shape[1] - edge] = filters[3]
     spectrum = np.conj(fft.rfft2(whole))
-    return Reference(spectrum, filters.astype(np.float32), norm, max_shift, padded)
+    around = slice(edge - 1, 1 - edge)
+    order = _by_brightness(smooth[core], weight[core])
+    return Reference(
+        spectrum=spectrum,
+        filters=filters.astype(np.float32),
+        norm=norm,
+        exact=image[around, around].astype(np.float32),
+        weight=weight[core].astype(np.float32),
+        light=_illumination_filter(image[core], weight[core]),
+        order=order,
+        brightness=smooth[core].ravel()[order].mean(axis=1),
+        quantiles=np.quantile(_blocks(np.where(np.isfinite(template), image, np.nan)), QUANTILES),
+        top=_top(smooth[core], filters[3], weight[core]),
+        limit=max_shift,
+        padded=padded,
+    )
 
 
 def rigid_shifts(
@@ -134,53 +182,153 @@ def rigid_shifts(
 
     Notes
     -----
-    The integer shift is the peak of the normalised cross-correlation, by real FFTs. No taper is
-    needed: the filter is zero in the margin, the frame is used up to its edges. Gain and shift are
-    then refined together by Gauss-Newton steps on the frame, interpolated by cubic convolution.
-    Phase correlation (Guizar-Sicairos et al. 2008, doi:10.1364/OL.33.000156) gives every frequency
-    the same weight, although shot noise is white and cells are smooth, and compares the edges,
-    which hold different content: its errors are several times larger.
+    Active cells are brighter than the template, and a shift by least squares goes to where they
+    are explained best. So the integer shift is the peak of the normalised cross-correlation of
+    the frame clipped to the range of the template. No taper is needed: the filter is zero in the
+    margin, the frame is used up to its edges. Gain and shift are then refined together by
+    Gauss-Newton steps on the frame, interpolated by cubic convolution, in which residuals are
+    weighted by Tukey's biweight: those of 5 x 5 pixels together against their noise at the
+    brightness of the template, from the median of absolute values. What is left out at one step is
+    filled in by the fit, so that the filters of the template remain.
     """
     found = np.full((len(frames), 3), np.nan)
     for number, (frame, index) in enumerate(zip(frames, which, strict=True)):
         if index < 0:
             continue
-        image = frame.astype(np.float32)
-        require_finite(image)
-        found[number] = _one_shift(image, shared[index])
+        found[number] = _one_shift(centred(frame), shared[index])
     return found
+
+
+def centred(frame: np.ndarray, wanted: str = "Shifts") -> np.ndarray:
+    """Return a frame without its mean as float32; digits of a large offset are not lost.
+
+    ``wanted`` is what errors say cannot be found.
+
+    Raises
+    ------
+    ArgumentError
+        If the frame holds NaN or infinite pixels.
+    """
+    wide = frame.dtype.itemsize > (4 if frame.dtype.kind == "f" else 2)
+    image: np.ndarray = frame.astype(np.float64 if wide else np.float32)
+    if not np.isfinite(image).all():
+        raise ArgumentError(
+            f"{wanted} cannot be found in frames with NaN or infinite pixels, but "
+            f"{int((~np.isfinite(image)).sum())} of {image.size} are in one of them. Fill them "
+            "(data.fillna(data.mean()), or apply_shifts(..., fill='edge') if they come from "
+            "there), crop them away, or mark the frame in 'valid'."
+        )
+    np.subtract(image, image.mean(dtype=np.float64), out=image, casting="same_kind")
+    return image.astype(np.float32, copy=False)
 
 
 def _one_shift(image: np.ndarray, template: Reference) -> tuple[float, float, float]:
     """Align one frame to one template."""
+    edge = MARGIN + template.limit
+    calm = _clipped(image, template)
+    start = _search(calm, template)
+    if start is None:
+        return np.nan, np.nan, np.nan
+    filters, totals = frozen(template.filters), np.empty(4)
+    place, moves = start.copy(), True
+    for _ in range(LEAST_SQUARES):
+        filter_at(calm, place[0], place[1], filters, edge, totals)
+        moves = totals[0] > 0  # else no trace of the template: only the search can be trusted
+        if not moves:
+            break
+        place, step = _stepped(place, totals[1:3] / totals[0], start)
+        if step < PRECISE:
+            break
+    if moves:
+        place = _robust(image, calm, place, start, template)
+    filter_at(image, place[0], place[1], filters, edge, totals)
+    top, left = edge + np.rint(place).astype(int)
+    window = image[top : top + filters.shape[1], left : left + filters.shape[2]]
+    spread = np.sqrt(window.var(dtype=np.float64) * window.size)
+    peak = np.clip(totals[3] / (template.norm * spread), -1, 1) if spread > 0 else np.nan
+    return float(place[0]), float(place[1]), float(peak)
+
+
+def _clipped(image: np.ndarray, template: Reference) -> np.ndarray:
+    """Clip a frame at the top of the template, by gain and offset of its darker parts."""
+    spread = template.quantiles - template.quantiles.mean()
+    blocks = np.quantile(_blocks(image), [*QUANTILES, 0.9])
+    dark, bright = blocks[:-1], blocks[-1]
+    square = spread @ spread
+    gain = spread @ dark / square if square > 0 else np.inf
+    top = dark.mean() + gain * (template.top - template.quantiles.mean())
+    return np.minimum(image, np.float32(max(top, bright))) if np.isfinite(top) else image
+
+
+def _search(image: np.ndarray, template: Reference) -> np.ndarray | None:
+    """Return the integer shift of the highest correlation; None for a flat frame."""
     fft, limit = _fft(), template.limit
-    image -= image.mean()
     spectrum = fft.rfft2(image, s=template.padded)
     spectrum *= template.spectrum
     lags = np.arange(-limit, limit + 1)
     near = fft.irfft(fft.ifft(spectrum, axis=0)[lags], n=template.padded[1], axis=1)[:, lags]
     variance = np.empty(near.shape)
-    _window_variance(image, MARGIN, limit, variance)
+    window_variance(image, MARGIN, limit, variance)
     floor = 1e-10 * float(np.square(image, dtype=np.float64).sum())
     if not variance.max() > floor:
-        return np.nan, np.nan, np.nan
+        return None
     correlation = np.where(variance > floor, near, 0) / np.sqrt(np.maximum(variance, floor))
     row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
-    start = np.array([lags[row], lags[column]], np.float64)
-    place = start.copy()
-    filters, totals = frozen(template.filters), np.empty(4)
-    for _ in range(ROUNDS):
-        _filter_at(image, place[0], place[1], filters, MARGIN + limit, totals)
-        if not totals[0] > 0:  # no trace of the template: only the search can be trusted
+    return np.array([lags[row], lags[column]], np.float64)
+
+
+def _stepped(place: np.ndarray, step: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+    """Make a step that does not lead too far from the start, and return its length as well."""
+    after = np.clip(place - np.clip(step, -1, 1), start - REFINED, start + REFINED)
+    return after, float(np.abs(after - place).max())
+
+
+def _robust(
+    image: np.ndarray, calm: np.ndarray, place: np.ndarray, start: np.ndarray, template: Reference
+) -> np.ndarray:
+    """Refine a shift by weighted least squares; ``calm`` is the frame to begin with."""
+    edge, filters = MARGIN + template.limit, frozen(template.filters)
+    exact, weight = frozen(template.exact), frozen(template.weight)
+    residual, smooth = np.empty(weight.shape, np.float32), np.empty(weight.shape, np.float32)
+    sums, matrix, light = np.empty(9), np.empty((3, 3)), np.zeros(len(ILLUMINATION))
+    spread = np.sqrt((template.brightness**2).mean())
+    gain, noise = 0.0, np.full(3, np.inf)
+    for number in range(ROUNDS + 1):
+        first = number == 0
+        where = (place[0], place[1], exact, weight, gain, light, edge)
+        residuals(calm if first else image, *where, residual)
+        smooth_residuals(residual, smooth)
+        if 1 <= number <= NOISE_ROUNDS:
+            noise = _noise(smooth, template)
+            noise[2] = max(noise[2], (MISFIT * gain * spread) ** 2)
+        weighted_sums(residual, smooth, filters, exact, weight, noise, sums, matrix)
+        # Nothing but outliers: what the weights leave does not tell the shift.
+        if not np.linalg.det(matrix) > 0.01:
             break
-        step = np.clip(totals[1:3] / totals[0], -1, 1)
-        before = place
-        place = np.clip(place - step, start - REFINED, start + REFINED)
-        if np.abs(place - before).max() < PRECISE:
+        change, *step = np.linalg.solve(matrix, sums[:3])
+        light += template.light[:, :-1] @ sums[3:] - change * template.light[:, -1]
+        gain += change
+        if not gain > 0:
             break
-    _filter_at(image, place[0], place[1], filters, MARGIN + limit, totals)
-    peak = totals[3] / (template.norm * np.sqrt(variance[row, column]))
-    return float(place[0]), float(place[1]), float(np.clip(peak, -1, 1))
+        if first:
+            continue
+        place, length = _stepped(place, np.array(step) / gain, start)
+        if length < PRECISE:
+            break
+    return place
+
+
+def _noise(smooth: np.ndarray, template: Reference) -> np.ndarray:
+    """Return the variance of smoothed residuals: at brightness 0, its slope, and its least."""
+    deviation = np.median(np.abs(smooth.ravel()[template.order]), axis=1) / 0.6745
+    variance, level = np.square(deviation, dtype=np.float64), template.brightness
+    # The median slope between levels, as few of which have many active cells.
+    one, other = np.triu_indices(len(level), 1)
+    apart = level[other] > level[one]
+    slopes = (variance[other] - variance[one])[apart] / (level[other] - level[one])[apart]
+    slope = max(0.0, float(np.median(slopes))) if slopes.size else 0.0
+    least = float(np.median(variance - slope * level))
+    return np.array([least, slope, 0.25 * variance.min()])
 
 
 def _filters(
@@ -210,14 +358,44 @@ def _filters(
     return np.concatenate([three, search[None]]).reshape(4, *weight.shape), norm
 
 
-def require_finite(image: np.ndarray) -> None:
-    """Raise if a frame has pixels that are no numbers."""
-    if not np.isfinite(image).all():
-        raise ArgumentError(
-            "Shifts cannot be found in frames with NaN or infinite pixels, but "
-            f"{int((~np.isfinite(image)).sum())} of {image.size} are in one of them. Fill them "
-            "(data.fillna(data.mean())), crop them away, or mark the frame in 'valid'."
-        )
+def _by_brightness(smooth: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return places of pixels in order of brightness, one row for each level."""
+    step = SPARSE if smooth.size > LARGE else 2
+    places = np.arange(smooth.size).reshape(smooth.shape)[::step, ::step]
+    places = places[weight[::step, ::step] > 0]
+    order = places[np.argsort(smooth.ravel()[places], kind="stable")]
+    levels = min(LEVELS, max(1, len(order) // LEVELS))
+    return order[: len(order) // levels * levels].reshape(levels, -1)
+
+
+def _illumination_filter(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return what turns sums over the polynomials into an illumination."""
+    light = _illumination(weight.shape).reshape(len(ILLUMINATION), -1)
+    counted = light * weight.ravel()
+    inverse = np.linalg.pinv(counted @ light.T)
+    return np.concatenate([inverse, (inverse @ (counted @ image.ravel()))[:, None]], axis=1)
+
+
+def _blocks(image: np.ndarray) -> np.ndarray:
+    """Average small blocks, so that noise counts less; those with NaN are left out."""
+    rows, columns = (size // BLOCK for size in image.shape)
+    parts = image[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    means = parts.mean(axis=3).mean(axis=1).ravel()
+    known = means[~np.isnan(means)]
+    return known if known.size else np.zeros(1)
+
+
+def _top(smooth: np.ndarray, search: np.ndarray, weight: np.ndarray) -> float:
+    """Return the least percentile that the template can be clipped at and resemble itself."""
+    known = smooth[weight > 0]
+    for percent in (99, 99.5, 99.9):
+        top = float(np.percentile(known, percent))
+        low = np.minimum(smooth, top)
+        centre = low - low[weight > 0].mean()
+        length = np.linalg.norm(centre * weight) * np.linalg.norm(search)
+        if length > 0 and (centre * search).sum() > KEPT * length:
+            return top
+    return float(known.max())
 
 
 def _fft() -> Any:
@@ -246,75 +424,3 @@ def _illumination(shape: tuple[int, ...]) -> np.ndarray:
     y = np.linspace(-1, 1, shape[0])[:, None]
     x = np.linspace(-1, 1, shape[1])[None, :]
     return np.stack([y**i * x**j for i, j in ILLUMINATION])
-
-
-@compiled_fast("contract", "reassoc")
-def _filter_at(
-    image: np.ndarray, y: float, x: float, filters: np.ndarray, edge: int, totals: np.ndarray
-) -> None:
-    """Sum the filters times the frame moved back by ``(y, x)``, over the core of the image."""
-    _, rows, columns = filters.shape
-    up, left = int(np.floor(y)), int(np.floor(x))
-    across, down = np.empty(4, np.float32), np.empty(4, np.float32)
-    interpolation_weights(y - up, True, down)
-    interpolation_weights(x - left, True, across)
-    line = np.empty(columns + 3, np.float32)
-    totals[:] = 0
-    for row in range(rows):
-        top, start = edge + up - 1 + row, edge + left - 1
-        one, two = image[top, start:], image[top + 1, start:]
-        three, four = image[top + 2, start:], image[top + 3, start:]
-        for at in range(columns + 3):
-            line[at] = (
-                down[0] * one[at] + down[1] * two[at] + down[2] * three[at] + down[3] * four[at]
-            )
-        line1, line2, line3 = line[1:], line[2:], line[3:]
-        gain, along = filters[0, row], filters[1, row]
-        aside, search = filters[2, row], filters[3, row]
-        sum0, sum1, sum2, sum3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for at in range(columns):
-            value = (
-                across[0] * line[at]
-                + across[1] * line1[at]
-                + across[2] * line2[at]
-                + across[3] * line3[at]
-            )
-            sum0 += value * gain[at]
-            sum1 += value * along[at]
-            sum2 += value * aside[at]
-            sum3 += value * search[at]
-        totals[0] += sum0
-        totals[1] += sum1
-        totals[2] += sum2
-        totals[3] += sum3
-
-
-@compiled
-def _window_variance(image: np.ndarray, margin: int, limit: int, out: np.ndarray) -> None:
-    """Variance times size of the core of the image, moved by every shift up to ``limit``."""
-    rows, columns = image.shape
-    tall, wide = rows - 2 * (margin + limit), columns - 2 * (margin + limit)
-    count = 2 * limit + 1
-    sums, squares = np.zeros((rows, count)), np.zeros((rows, count))
-    for row in range(rows):
-        line = image[row, margin:]
-        total, square = 0.0, 0.0
-        for at in range(wide):
-            value = np.float64(line[at])
-            total += value
-            square += value * value
-        for lag in range(count):
-            sums[row, lag], squares[row, lag] = total, square
-            old, new = np.float64(line[lag]), np.float64(line[min(lag + wide, line.shape[0] - 1)])
-            total += new - old
-            square += new * new - old * old
-    for lag in range(count):
-        total, square = 0.0, 0.0
-        for row in range(margin, margin + tall):
-            total += sums[row, lag]
-            square += squares[row, lag]
-        for move in range(count):
-            out[move, lag] = square - total * total / (tall * wide)
-            first, after = margin + move, min(margin + move + tall, rows - 1)
-            total += sums[after, lag] - sums[first, lag]
-            square += squares[after, lag] - squares[first, lag]

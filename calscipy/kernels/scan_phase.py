@@ -1,15 +1,15 @@
 """Bidirectional scans: how far the odd lines lie from where the even lines put them.
 
-Lines count from 0. An offset in pixels is that of the odd lines towards larger x.
+Lines count from 0 in the recording. An offset in pixels is that of the odd lines towards larger x.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from calscipy.errors import ArgumentError
-from calscipy.kernels.compiled import compiled, compiled_fast
-from calscipy.kernels.interpolation import move_line
+from calscipy.kernels.compiled import compiled_fast
+from calscipy.kernels.moving_loops import move_odd_lines
+from calscipy.kernels.registration import centred
 
 __all__ = ["lag_products", "largest_offset", "offset_from_products", "shift_odd_lines"]
 
@@ -23,7 +23,9 @@ def largest_offset(columns: int) -> int:
     return (columns - LEAST_CORE) // 2 - TAPS
 
 
-def lag_products(frames: np.ndarray, use: np.ndarray, *, max_shift: int) -> np.ndarray:
+def lag_products(
+    frames: np.ndarray, use: np.ndarray, *, max_shift: int, first: int = 0
+) -> np.ndarray:
     """Sum products of odd lines and their even neighbours, at every lag.
 
     Products of many frames may be added up before the offset is sought, so that the noise of one
@@ -32,11 +34,13 @@ def lag_products(frames: np.ndarray, use: np.ndarray, *, max_shift: int) -> np.n
     Parameters
     ----------
     frames : ndarray, shape (frames, y, x)
-        At least 3 lines.
+        At least 3 lines, from an even one on.
     use : ndarray of bool, shape (frames,)
         Frames that are False give zeros.
     max_shift : int
         Largest offset to look for, in pixels, from 1 to `largest_offset`.
+    first : int, default 0
+        Number of the first line in the recording; odd lines are those of the recording.
 
     Returns
     -------
@@ -64,15 +68,7 @@ def lag_products(frames: np.ndarray, use: np.ndarray, *, max_shift: int) -> np.n
     for frame, used, sums in zip(frames, use, found, strict=True):
         if not used:
             continue
-        image = frame.astype(np.float32)
-        if not np.isfinite(image).all():
-            raise ArgumentError(
-                "The scan phase cannot be found in frames with NaN or infinite pixels, but "
-                f"{int((~np.isfinite(image)).sum())} of {image.size} are in one of them. Fill them "
-                "(data.fillna(data.mean())), crop them away, or mark the frame in 'valid'."
-            )
-        image -= image.mean()
-        _products(image, taper, sums)
+        _products(centred(frame, "The scan phase"), taper, 1 + first % 2, sums)
     return found
 
 
@@ -117,6 +113,7 @@ def shift_odd_lines(
     *,
     dtype: np.dtype,
     fill: str = "edge",
+    first: int = 0,
 ) -> np.ndarray:
     """Move the odd lines of frames back by their offsets, by cubic convolution.
 
@@ -130,6 +127,8 @@ def shift_odd_lines(
         Of the result and of the arithmetic: float32 or float64.
     fill : {"edge", "nan"}
         What to put where a line does not reach: its last pixel, or NaN.
+    first : int, default 0
+        Number of the first line in the recording; odd lines are those of the recording.
 
     Returns
     -------
@@ -139,7 +138,7 @@ def shift_odd_lines(
     out = frames.astype(dtype)
     for moved, offset in zip(out, offsets, strict=True):
         if not np.isnan(offset) and offset != 0:
-            _move_odd(moved, float(offset), fill == "nan")
+            move_odd_lines(moved, float(offset), fill == "nan", 1 - first % 2)
     return out
 
 
@@ -154,27 +153,19 @@ def _between(products: np.ndarray, places: np.ndarray) -> np.ndarray:
     return (weights * values).sum(axis=1) / weights.sum(axis=1)
 
 
-@compiled
-def _move_odd(image: np.ndarray, offset: float, empty: bool) -> None:
-    """Move the odd lines of one frame in place."""
-    columns = image.shape[1]
-    line = np.empty(columns, image.dtype)
-    padded = np.empty(columns + 3, image.dtype)
-    for row in range(1, image.shape[0], 2):
-        line[:] = image[row]
-        move_line(line, offset, empty, True, padded, image[row])
-
-
 @compiled_fast("contract", "reassoc")
-def _products(image: np.ndarray, taper: np.ndarray, out: np.ndarray) -> None:
-    """Add the products and slopes of the odd lines of one frame that have two neighbours."""
+def _products(image: np.ndarray, taper: np.ndarray, first: int, out: np.ndarray) -> None:
+    """Add products and slopes of the odd lines of one frame, from ``first`` on.
+
+    These are the lines that have two neighbours.
+    """
     rows, columns = image.shape
     wide = taper.shape[0]
     reach = (columns - wide) // 2
     level = np.float32(1 / taper.sum())
     even, slope = np.empty(wide, np.float32), np.empty(wide, np.float32)
     products, slopes, squares = out[0], out[1], out[2]
-    for row in range(1, rows - 1, 2):
+    for row in range(first, rows - 1, 2):
         above, below = image[row - 1, reach - 1 :], image[row + 1, reach - 1 :]
         above1, below1, above2, below2 = above[1:], below[1:], above[2:], below[2:]
         sum_above, sum_below = np.float32(0), np.float32(0)

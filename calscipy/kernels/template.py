@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from calscipy.kernels.interpolation import shift_frames
-from calscipy.kernels.registration import Reference, reference, require_finite, rigid_shifts
+from calscipy.kernels.registration import Reference, centred, reference, rigid_shifts
 
 __all__ = ["make_template"]
 
@@ -42,15 +42,20 @@ def make_template(
     Returns
     -------
     ndarray of float32, shape (y, x)
-        NaN where no frame of the sample reaches.
+        NaN where no frame of the sample reaches. Float64 for float64 and for integers of over
+        16 bits.
 
     Raises
     ------
     ArgumentError
         If a frame holds NaN or infinite pixels, or there is no structure in the sample.
     """
-    for frame in frames:
-        require_finite(frame)
+    wide = frames.dtype.itemsize > (4 if frames.dtype.kind == "f" else 2)
+    # Differences from one level, so that float32 holds them beside a large offset.
+    around = np.stack([centred(frame) for frame in frames])
+    levels = frames.mean(axis=(1, 2), dtype=np.float64)
+    level = levels.mean()
+    frames = around + (levels - level).astype(np.float32)[:, None, None]
     template = frames[_most_alike(frames)].mean(axis=0, dtype=np.float64)
     for _ in range(2):
         prepared = reference(template, max_shift=max_shift, sigma=sigma)
@@ -66,7 +71,7 @@ def make_template(
             total[inside] += moved[inside]
             count += inside
         template = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return template.astype(np.float32)
+    return (template + level).astype(np.float64 if wide else np.float32)
 
 
 def _align(frames: np.ndarray, prepared: Reference) -> np.ndarray:
@@ -75,7 +80,7 @@ def _align(frames: np.ndarray, prepared: Reference) -> np.ndarray:
 
 def _most_alike(frames: np.ndarray) -> np.ndarray:
     """Return the frame with the most similar relatives, and these."""
-    smooth = [ndimage.gaussian_filter(f.astype(np.float32), 2)[::2, ::2].ravel() for f in frames]
+    smooth = [ndimage.gaussian_filter(f, 2)[::2, ::2].ravel() for f in frames]
     rows = np.stack(smooth)
     rows -= rows.mean(axis=1, keepdims=True)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,11 +11,12 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.blocks.per_frame import per_frame
-from calscipy.errors import ArgumentError, CalscipyWarning, first_few, warn
+from calscipy.errors import ArgumentError, CalscipyWarning, RoiError, first_few, warn
 from calscipy.history import described, recorded
 from calscipy.kernels import scan_phase as kernels
 from calscipy.ops._frames import add_known, require_movie, require_same_times
 from calscipy.ops._time import float_dtype
+from calscipy.ops.rois import first_pixel
 
 Fill = Literal["edge", "nan"]
 SCAN_PHASE = "scan_phase"
@@ -28,17 +30,19 @@ def estimate_scan_phase(
 ) -> xr.DataArray:
     """Measure how far odd lines lie beside the even ones; this reads the movie at once.
 
-    Meant for bidirectional scans, whose odd lines (1, 3, 5, ..., counted from 0) are scanned
-    backwards. Each is compared with the mean of the even lines before and after it.
+    Meant for bidirectional scans, whose odd lines (1, 3, 5, ..., counted from 0 in the recording)
+    are scanned backwards. Each is compared with the mean of the even lines before and after it.
 
     Parameters
     ----------
     data : DataArray
-        Movie ``(frames [, channel] [, plane], y, x)``, in whole lines. All channels and planes of a
-        frame count together: the scanner is the same. Frames that are not ``valid`` are left out.
+        Movie ``(frames [, channel] [, plane], y, x)``, of lines as recorded; the coordinate ``y``
+        tells where a cropped one begins. All channels and planes of a frame count together: the
+        scanner is the same. Frames that are not ``valid`` are left out.
     window : float, optional
-        Length in s of the stretches of each epoch that get an offset of their own. One offset for
-        the recording by default.
+        Length in s of the stretches of each epoch that get an offset of their own; a last one of
+        less than half of the frames belongs to the one before. One offset for the recording by
+        default.
     max_shift : int, optional
         Largest offset to look for, in pixels; 10 by default, or an eighth of the width of the
         movie if that is less.
@@ -53,7 +57,7 @@ def estimate_scan_phase(
     Raises
     ------
     ArgumentError
-        If the movie is too small for ``max_shift``, or a valid frame holds NaN.
+        If the movie is too small for ``max_shift`` or binned along y, or a valid frame holds NaN.
 
     Notes
     -----
@@ -72,7 +76,8 @@ def estimate_scan_phase(
     """
     verb = "estimate_scan_phase"
     require_movie(data, verb)
-    limit = _limit(data, max_shift)
+    first = _first_line(data, verb)
+    limit = _limit(data, max_shift, first)
     windows = _windows(data, window, verb)
     movie = data.transpose(model.FRAMES, ..., model.Y, model.X)
     valid = model.valid_frames(movie)
@@ -84,11 +89,11 @@ def estimate_scan_phase(
         use,
         dtype=np.dtype("f8"),
         tail=(3, lags),
-        arguments={"max_shift": limit},
+        arguments={"max_shift": limit, "first": first},
     )
     sums = np.asarray(sums).reshape(len(use), -1, 3, lags).sum(axis=1)
     offsets = [kernels.offset_from_products(sums[part].sum(axis=0)) for part in windows]
-    _report(offsets, limit)
+    _report(offsets, limit, window is not None)
     along = {model.FRAMES} if window is not None else set()
     coords = {
         name: coord.variable
@@ -116,13 +121,13 @@ def correct_scan_phase(
 ) -> xr.DataArray:
     """Move the odd lines of a bidirectional scan back; without ``shift`` this reads the movie once.
 
-    Lines 1, 3, 5, ..., counted from 0, are moved along x; the others are copies.
+    Lines 1, 3, 5, ..., counted from 0 in the recording, are moved along x; the others are copies.
 
     Parameters
     ----------
     data : DataArray
-        Movie ``(frames [, channel] [, plane], y, x)``, in whole lines from the first one on: one
-        that is cropped along y must begin with an even line.
+        Movie ``(frames [, channel] [, plane], y, x)``, of lines as recorded; the coordinate ``y``
+        tells where a cropped one begins.
     shift : float or DataArray, optional
         Offset in pixels, one or one for each frame: from `estimate_scan_phase`, which is called
         if this is left out. Frames with NaN here are passed on as they are, and so are those that
@@ -137,12 +142,12 @@ def correct_scan_phase(
     DataArray
         Same dims and units, float32 (float64 for float64 and for integers of over 16 bits). Lazy
         if ``data`` is. The same values whatever the chunks. The coordinate ``scan_phase`` holds
-        the offset, added to the one that it held before.
+        how far odd lines were moved, 0 for frames passed on, added to what it held before.
 
     Raises
     ------
     ArgumentError
-        If ``shift`` is of other frames, or comes with ``window``.
+        If ``shift`` is of other frames, or comes with ``window``, or the movie is binned along y.
 
     Examples
     --------
@@ -156,52 +161,78 @@ def correct_scan_phase(
     require_movie(data, verb)
     if fill not in get_args(Fill):
         raise ArgumentError(f"{verb}(fill=) must be one of {get_args(Fill)}, got {fill!r}")
+    first = _first_line(data, verb)
+    used: dict[str, Any] = {}
     if shift is None:
         shift = estimate_scan_phase(data, window=window)
+        used = {"shift": shift.values.tolist(), "max_shift": _limit(data, None, first)}
+        if window is not None:
+            starts = [part.start for part in _windows(data, window, verb)]
+            used["shift"] = shift.values[starts].tolist()
     elif window is not None:
         raise ArgumentError(
             f"{verb}: window is how shift is estimated, so give one of them. For a shift that "
             "varies in time: shift=estimate_scan_phase(movie, window=10)."
         )
     offset = _offset(data, shift, verb)
+    if model.valid_frames(data) is not None:
+        valid = xr.Variable(data[model.VALID].dims, model.coordinate(data, model.VALID))
+        offset = offset.where(valid.astype(bool))
     movie = data.transpose(model.FRAMES, ..., model.Y, model.X)
-    alone = [1] * (movie.ndim - 3)
-    numbers = np.broadcast_to(offset.values.reshape(-1, *alone), movie.shape[:-2])
-    valid = model.valid_frames(movie)
-    if valid is not None:
-        numbers = np.where(valid, numbers, np.nan)
+    leading = {dim: movie.sizes[dim] for dim in movie.dims[:-2]}
+    each = offset.set_dims(leading).transpose(*leading).values
     dtype = float_dtype(data)
-    arguments = {"dtype": dtype, "fill": fill}
-    moved = per_frame(
-        movie.data, kernels.shift_odd_lines, numbers, dtype=dtype, arguments=arguments
-    )
+    arguments = {"dtype": dtype, "fill": fill, "first": first}
+    moved = per_frame(movie.data, kernels.shift_odd_lines, each, dtype=dtype, arguments=arguments)
     result = movie.copy(data=moved).transpose(*data.dims)
     result = result.assign_coords({SCAN_PHASE: _total(data, offset)})
     name = data.attrs.get("long_name", "fluorescence")
     units = data.attrs.get("units", "1")
     long_name = f"{name}, scan phase corrected"
-    return described(result, units=units, long_name=long_name, shift=shift)
+    if isinstance(shift, xr.DataArray) and not shift.dims:
+        shift = float(shift)
+    return described(result, units=units, long_name=long_name, **{"shift": shift, **used})
 
 
-def _limit(data: xr.DataArray, max_shift: int | None) -> int:
+def _first_line(data: xr.DataArray, verb: str) -> int:
+    """Return the number of the first line in the recording."""
+    try:
+        return first_pixel(data, model.Y, verb)
+    except RoiError as error:
+        raise ArgumentError(
+            f"{verb} needs the lines as they were recorded, odd and even ones in turn, but the "
+            "coordinate 'y' tells of others, or not of lines. Correct the scan phase first, then "
+            "bin or select lines; or drop the coordinate if all lines are there: "
+            "movie.drop_vars('y')."
+        ) from error
+
+
+def _limit(data: xr.DataArray, max_shift: int | None, first: int) -> int:
     """Return the largest offset to look for."""
     rows, columns = data.sizes[model.Y], data.sizes[model.X]
     most = kernels.largest_offset(columns)
     wanted = min(MAX_SHIFT, max(1, columns // 8)) if max_shift is None else max_shift
-    if rows < LINES or not (1 <= wanted <= most) or wanted != int(wanted):
+    least = LINES + first % 2  # an odd line between two even ones
+    whole = _number(wanted) and 1 <= wanted <= most and wanted == int(wanted)
+    if rows < least or not whole:
         raise ArgumentError(
-            f"estimate_scan_phase needs at least {LINES} lines, and max_shift a whole number from "
+            f"estimate_scan_phase needs at least {least} lines, and max_shift a whole number from "
             f"1 to {most} in lines of {columns} pixels; got {rows} lines and max_shift={wanted!r}. "
             "Give another max_shift, or the offset itself: correct_scan_phase(shift=0.5)."
         )
     return int(wanted)
 
 
+def _number(value: Any) -> bool:
+    """Tell whether a value is a number; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _windows(data: xr.DataArray, window: float | None, verb: str) -> list[slice]:
     """Return the stretches of frames that share an offset."""
     if window is None:
         return [slice(0, data.sizes[model.FRAMES])]
-    if not (np.isfinite(window) and window > 0):
+    if not (_number(window) and np.isfinite(window) and window > 0):
         raise ArgumentError(f"{verb} needs window > 0 in seconds, got {window!r}")
     times = model.seconds(data, verb)
     parts = []
@@ -211,23 +242,28 @@ def _windows(data: xr.DataArray, window: float | None, verb: str) -> list[slice]
         # A frame on the border belongs to the window that begins there, whatever the rounding.
         number = np.floor((times[epoch] - times[epoch.start]) / window + 1e-6)
         edges = epoch.start + np.flatnonzero(np.diff(number, prepend=-1, append=np.inf))
+        if len(edges) > 2 and 2 * (edges[-1] - edges[-2]) < edges[-2] - edges[-3]:
+            edges = np.delete(edges, -2)
         parts += [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     return parts
 
 
-def _report(offsets: list[float], limit: int) -> None:
+def _report(offsets: list[float], limit: int, windows: bool) -> None:
+    def named(numbers: list[int]) -> str:
+        return first_few([f"window {number}" for number in numbers]) if windows else "the movie"
+
     at_limit = [at for at, offset in enumerate(offsets) if abs(offset) > limit - 0.5]
     if at_limit:
         warn(
-            f"the scan phase of {first_few([f'window {at}' for at in at_limit])} lies at "
+            f"the scan phase of {named(at_limit)} lies at "
             f"max_shift={limit} pixels or beyond. Give a larger max_shift, or look at the movie.",
             CalscipyWarning,
         )
     unknown = [at for at, offset in enumerate(offsets) if np.isnan(offset)]
     if unknown:
         warn(
-            f"no scan phase was found in {first_few([f'window {at}' for at in unknown])}: no "
-            "valid frame, or nothing to see in them. It is NaN there, and lines stay as they are.",
+            f"no scan phase was found in {named(unknown)}: no valid frame, or nothing to see "
+            "there. It is NaN, and lines stay as they are.",
             CalscipyWarning,
         )
 
@@ -244,19 +280,23 @@ def _offset(data: xr.DataArray, shift: Any, verb: str) -> xr.Variable:
         require_same_times(data, shift, verb)
     if isinstance(shift, xr.DataArray):  # small, and needed to build a graph
         shift = shift.compute(scheduler="synchronous")
-    values = np.asarray(shift, np.float64)
-    if values.ndim > 1 or values.size not in (1, frames) or np.isinf(values).any():
+    values = np.asarray(shift)
+    # An estimate may be NaN; a number that was typed should be one.
+    typed = values.ndim == 0 and not isinstance(shift, xr.DataArray)
+    fits = values.dtype.kind in "iuf" and values.ndim <= 1 and values.size in (1, frames)
+    if not fits or np.isinf(values).any() or (typed and np.isnan(values)):
         raise ArgumentError(
             f"{verb} needs a finite shift in pixels, one or one for each of the {frames} frames, "
             f"got {shift!r}."
         )
-    return xr.Variable((model.FRAMES,), np.broadcast_to(values.reshape(-1), (frames,)))
+    return xr.Variable((model.FRAMES,), np.broadcast_to(values.reshape(-1), (frames,)).astype("f8"))
 
 
 def _total(data: xr.DataArray, offset: xr.Variable) -> xr.Variable:
     """Return the coordinate: one number if all frames have the same."""
-    values = add_known(data, SCAN_PHASE, offset).values
+    total = add_known(data, SCAN_PHASE, offset.fillna(0))
+    values = total.values
     attrs = {"units": "1", "long_name": "offset of the odd lines in pixels"}
-    if values.size and (values == values[0]).all():
-        return xr.Variable((), values[0], attrs)
-    return xr.Variable((model.FRAMES,), values, attrs)
+    if values.size and (values == values.flat[0]).all():
+        return xr.Variable((), values.flat[0], attrs)
+    return xr.Variable(total.dims, values, attrs)

@@ -8,8 +8,8 @@ import multiprocessing
 import numpy as np
 from scipy import ndimage
 
-from calscipy.kernels import bin as bins
 from calscipy.kernels import (
+    background,
     extract,
     filters,
     interpolation,
@@ -18,6 +18,7 @@ from calscipy.kernels import (
     summary,
     time_offset,
 )
+from calscipy.kernels import bin as bins
 
 MOVIE = np.random.default_rng(0).integers(900, 1100, (20, 48, 50)).astype("uint16")
 FLOATS = MOVIE.astype("float32")
@@ -70,6 +71,10 @@ def _binned(reduce):
     out = np.zeros((4, 24, 25), "uint16" if reduce == "max" else "float32")
     bins.bin_frames(MOVIE, starts, starts + 5, width=(2, 2), reduce=reduce, out=out)
     return out
+
+
+def background_percentiles():
+    return background.without_percentile(MOVIE, percentile=20.0, out_dtype=np.dtype("f4"))
 
 
 def summary_of_integers():

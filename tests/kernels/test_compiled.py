@@ -1,6 +1,7 @@
 """Compiled loops: from several threads at once, after a fork, pickled, without a cache folder."""
 
 import ast
+import importlib
 import os
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from calscipy.kernels import median
-from calscipy.kernels.compiled import compiled, frozen
+from calscipy.kernels.compiled import Compiled, compiled, frozen
 
 from .kernel_examples import EXAMPLES
 
@@ -33,9 +34,20 @@ def test_every_module_with_compiled_loops_has_an_example():
         if isinstance(node, ast.ImportFrom) and node.module == "calscipy.kernels"
         for alias in node.names
     }
-    inner = {"median", "separable", "bin_loops"}  # run through `filters` and `bin`
+    inner = {"median", "separable", "bin_loops", "moving_loops"}  # run through the others
     assert with_loops - inner <= imported
     assert "filters" in imported
+
+
+def test_loops_call_loops_of_their_own_file_alone():
+    """numba's cache on disk does not notice changes of other files."""
+    for path in KERNELS.glob("*.py"):
+        module = importlib.import_module(f"calscipy.kernels.{path.stem}")
+        for loop in vars(module).values():
+            if isinstance(loop, Compiled) and loop.__module__ == module.__name__:
+                called = [vars(module).get(name) for name in loop._function.__code__.co_names]
+                others = [c for c in called if isinstance(c, Compiled)]
+                assert all(c.__module__ == loop.__module__ for c in others), loop.__name__
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

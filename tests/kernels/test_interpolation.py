@@ -107,3 +107,6 @@ def test_a_nan_pixel_stays_within_reach_of_the_kernel():
     image[0, 6, 6] = np.nan
     lost = np.isnan(shift_frames(image, np.array([[0.5, 0.0]]), dtype=F8, fill="edge")[0])
     assert np.argwhere(lost).tolist() == [[row, 6] for row in range(4, 8)]
+    shifts = {"shifts": np.array([[0.5, 0.25]]), "dtype": F8, "fill": "edge"}
+    lost = np.isnan(shift_frames(image, interpolation="linear", **shifts)[0])
+    assert np.argwhere(lost).tolist() == [[5, 5], [5, 6], [6, 5], [6, 6]]

@@ -3,9 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from calscipy.errors import ArgumentError
-from calscipy.kernels import registration
+from calscipy.kernels import moving_loops, registration
 from calscipy.kernels.interpolation import shift_frames
 from calscipy.kernels.template import make_template
 
@@ -100,13 +101,63 @@ def test_activity_of_cells():
     assert rms(align(frames, scene.draw())[:, :2] - shifts) < 0.1
 
 
+@pytest.mark.parametrize("brighter", [3, 6, 10])
+@pytest.mark.parametrize("seed", range(2))
+def test_activity_of_cells_under_shot_noise(brighter, seed):
+    scene, shifts = Scene((96, 160), seed=seed), random_shifts(30, seed=seed, size=6)
+    rng = np.random.default_rng(seed)
+    active = [1 + (brighter - 1) * (rng.random(len(scene.y)) < 0.05) for _ in shifts]
+    frames = [scene.draw(*s, activity=a) for s, a in zip(shifts, active, strict=True)]
+    found = align(rng.poisson(np.array(frames) * 20).astype("u2"), scene.draw())[:, :2] - shifts
+    assert rms(found) < 0.05
+    assert np.abs(found).max() < 0.25
+
+
+def test_the_search_is_not_misled_by_one_bright_cell():
+    scene, shifts = Scene((96, 96), seed=3), random_shifts(20, seed=3, size=6)
+    scene.brightness[:] = np.minimum(scene.brightness, 1)
+    centre = np.hypot(scene.y - 48, scene.x - 48).argmin()
+    active = np.where(np.arange(len(scene.y)) == centre, 60.0, 1.0)
+    frames = [scene.draw(*shift, activity=active) for shift in shifts]
+    noisy = np.random.default_rng(3).poisson(np.array(frames) * 20)
+    assert np.abs(align(noisy, scene.draw())[:, :2] - shifts).max() < 0.3
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (9, 14), (30, 8)])
+def test_residuals_are_smoothed_as_by_scipy(shape):
+    image = np.random.default_rng(0).normal(size=shape).astype("f4")
+    found = np.empty(shape, "f4")
+    moving_loops.smooth_residuals(image, found)
+    expected = ndimage.uniform_filter(image.astype("f8"), 5, mode="nearest")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_weighted_sums_against_einsum():
+    rng = np.random.default_rng(0)
+    filters, exact = rng.normal(size=(4, 9, 14)), rng.uniform(1, 2, (11, 16))
+    residual, smooth = rng.normal(size=(2, 9, 14))
+    weight = (rng.random((9, 14)) > 0.2).astype(float)
+    noise = np.array([0.05, 0.02, 0.01])
+    variance = np.maximum(noise[0] + noise[1] * exact[1:-1, 1:-1], noise[2])
+    share = np.maximum(1 - smooth**2 / (moving_loops.OUTLIER**2 * variance), 0) ** 2 * weight
+    terms = np.stack([exact, *np.gradient(exact)])[:, 1:-1, 1:-1]
+    light = registration._illumination((9, 14))
+    sums, matrix = np.empty(9), np.empty((3, 3))
+    given = [array.astype("f4") for array in (residual, smooth, filters, exact, weight)]
+    moving_loops.weighted_sums(*given, noise, sums, matrix)
+    both = np.concatenate([filters[:3], light])
+    np.testing.assert_allclose(sums, np.einsum("kyx,yx->k", both, share * residual), atol=1e-4)
+    expected = np.einsum("ayx,byx,yx->ab", filters[:3], terms, share)
+    np.testing.assert_allclose(matrix, expected, atol=1e-4)
+
+
 def test_the_variance_of_a_moved_window():
     rng = np.random.default_rng(0)
     for rows, columns, limit in ((17, 23, 2), (18, 18, 1), (40, 20, 3)):
         image = rng.normal(100, 1, (rows, columns)).astype("f4")
         edge = registration.MARGIN + limit
         found = np.empty((2 * limit + 1,) * 2)
-        registration._window_variance(image, registration.MARGIN, limit, found)
+        moving_loops.window_variance(image, registration.MARGIN, limit, found)
         for y, x in np.ndindex(*found.shape):
             top, left = edge + y - limit, edge + x - limit
             window = image[top : top + rows - 2 * edge, left : left + columns - 2 * edge]

@@ -217,6 +217,94 @@ def test_movies_that_cannot_be_aligned():
         estimate_shifts(data.isel(frames=0))
 
 
+def calcium(frames, count, peak, rng, rate=0.01):
+    """Brightness over that at rest: transients of a sudden rise and a decay over 6 frames."""
+    active = np.ones((frames, count))
+    for cell in range(count):
+        for start in np.flatnonzero(rng.random(frames) < rate):
+            tail = active[start : start + 15, cell]
+            tail += peak * np.exp(-np.arange(len(tail)) / 6)
+    return active
+
+
+@pytest.mark.parametrize("peak", [3, 6])
+def test_active_cells_do_not_move_frames(peak):
+    rng = np.random.default_rng(peak)
+    scene, shifts = Scene((96, 160), seed=1), random_shifts(80, 6, seed=1)
+    shifts[40:] = 0
+    active = calcium(80, len(scene.y), peak, rng)
+    frames = [scene.draw(*s, activity=a) for s, a in zip(shifts, active, strict=True)]
+    data = cs.from_numpy(shot_noise(frames, 20), frame_rate=30)
+    away = both(estimate_shifts(data)) - shifts
+    away -= np.median(away, axis=0)
+    assert rms(away) < 0.1
+    still = away[40:]
+    assert still.std(axis=0).max() < 0.1
+    # What the activity of each cell says of the shift is what chance says.
+    bright = active[40:].sum(axis=1)
+    assert abs(np.corrcoef(np.hypot(*still.T), bright)[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [("f8", 1e9), ("i4", 1.5e9), ("i8", 1e12)])
+def test_a_large_offset_does_not_matter(dtype, offset):
+    data, still = recording(random_shifts(8, 4))
+    there = data.astype(dtype) + np.dtype(dtype).type(offset)
+    expected, own = estimate_shifts(data, template=still), estimate_shifts(data)
+    # The template is rounded as well, which changes a few weights; the noise is 0.07 pixels.
+    found = estimate_shifts(there, template=still + offset)
+    np.testing.assert_allclose(both(found), both(expected), atol=0.03)
+    found = estimate_shifts(there)
+    np.testing.assert_allclose(both(found), both(own), atol=0.03)
+    np.testing.assert_allclose(found.template - offset, own.template, atol=1e-2)
+
+
+def test_frames_of_noise_are_reported():
+    noise = np.random.default_rng(0).poisson(5, (40, 64, 64)).astype("u2")
+    with (
+        pytest.warns(CalscipyWarning, match="lie at max_shift=10"),
+        pytest.warns(CalscipyWarning, match="resemble the template little"),
+    ):
+        estimate_shifts(cs.from_numpy(noise, frame_rate=10), max_shift=10)
+
+
+def test_arguments_that_are_no_numbers():
+    data, still = recording(random_shifts(3, 2))
+    for wrong in ("a", True, np.nan, np.inf):
+        with pytest.raises(ArgumentError, match="needs max_shift as a whole number"):
+            estimate_shifts(data, template=still, max_shift=wrong)
+    for wrong in ("a", True, np.nan):
+        with pytest.raises(ArgumentError, match="needs sigma >= 0"):
+            estimate_shifts(data, template=still, sigma=wrong)
+
+
+def test_other_planes_are_refused():
+    data, _, templates = volume(4)
+    data = data.assign_coords(plane=[2, 5])
+    shifts = estimate_shifts(data, channel="Ch2", template=templates, max_shift=6)
+    one = data.sel(plane=5)
+    apply_shifts(one, shifts.sel(plane=5))  # of another channel: that is what they are for
+    with pytest.raises(ArgumentError, match="plane"):
+        apply_shifts(one, shifts.sel(plane=2))
+    with pytest.raises(ArgumentError, match="plane"):
+        estimate_shifts(one, channel="Ch2", template=shifts.template.sel(plane=2), max_shift=6)
+
+
+def test_the_history_says_how_shifts_were_estimated():
+    data, still = recording(random_shifts(3, 2))
+    shifts = estimate_shifts(data, template=still, max_shift=6, sigma=1.5)
+    line = apply_shifts(data, shifts).attrs["history"].split("\n")[-1]
+    (told,) = json.loads(line.split(" ", 4)[4])["shifts"]["history"]
+    assert "estimate_shifts" in told
+    assert '"max_shift": 6, "sigma": 1.5' in told
+
+
+def test_frames_with_empty_margins_are_refused_with_the_way_out():
+    data, still = recording(random_shifts(3, 2))
+    moved = apply_shifts(data, estimate_shifts(data, template=still))
+    with pytest.raises(ArgumentError, match="fill='edge'"):
+        estimate_shifts(moved, template=still)
+
+
 # -- apply_shifts --------------------------------------------------------------------------
 
 
@@ -286,6 +374,11 @@ def test_words_and_shifts_that_add_up():
     data = recording(random_shifts(3, 2))[0].assign_attrs(units="mV", history="earlier")
     before = data.copy(deep=True)
     first = apply_shifts(data, dataset([1.0, np.nan, np.nan], [0.0, 0.5, np.nan]), fill="edge")
+    np.testing.assert_array_equal(first[1], data[1])
+    np.testing.assert_array_equal(first.x_shift, [0.0, 0.0, 0.0])  # frame 1 was not moved
+    damaged = data.assign_coords(valid=("frames", [True, False, True]))
+    moved = apply_shifts(damaged, dataset([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(moved.y_shift, [1.0, 0.0, 3.0])
     assert first.attrs["units"] == "mV"
     assert first.attrs["long_name"] == "fluorescence, motion corrected"
     line = json.loads(first.attrs["history"].split("\n")[1].split(" ", 4)[4])
@@ -293,8 +386,8 @@ def test_words_and_shifts_that_add_up():
     assert (line["fill"], line["interpolation"]) == ("edge", "cubic")
     assert first.y_shift.attrs["units"] == "1"
     second = apply_shifts(first, dataset([0.5, 2.0, np.nan], [1.0, 1.0, np.nan]))
-    np.testing.assert_array_equal(second.y_shift, [1.5, 2.0, np.nan])
-    np.testing.assert_array_equal(second.x_shift, [1.0, 1.5, np.nan])
+    np.testing.assert_array_equal(second.y_shift, [1.5, 2.0, 0.0])
+    np.testing.assert_array_equal(second.x_shift, [1.0, 1.0, 0.0])
     xr.testing.assert_identical(data, before)
 
 

@@ -107,13 +107,15 @@ def test_damaged_frames_do_not_count_and_are_passed_on():
     damaged = data.copy(data=values).assign_coords(valid=("frames", valid))
     assert estimate_scan_phase(damaged).item() == pytest.approx(1.5, abs=0.1)
     corrected = correct_scan_phase(damaged)
-    assert json.loads(corrected.attrs["history"].split(" ", 4)[4])["shift"]["array"] == "scan_phase"
+    np.testing.assert_array_equal(corrected.scan_phase == 0, ~valid)
+    told = json.loads(corrected.attrs["history"].split(" ", 4)[4])
+    assert told == {"shift": corrected.scan_phase.values[0], "max_shift": 10, "fill": "edge"}
     np.testing.assert_array_equal(corrected[~valid], damaged[~valid].astype("f4"))
     assert (corrected[valid] != damaged[valid]).any()
     none = damaged.assign_coords(valid=("frames", np.zeros(20, bool)))
-    with pytest.warns(CalscipyWarning, match="no scan phase was found in window 0"):
+    with pytest.warns(CalscipyWarning, match="no scan phase was found in the movie"):
         assert np.isnan(estimate_scan_phase(none).item())
-    with pytest.warns(CalscipyWarning, match="no scan phase was found in window 0"):
+    with pytest.warns(CalscipyWarning, match="no scan phase was found in the movie"):
         np.testing.assert_array_equal(correct_scan_phase(none), none.astype("f4"))
 
 
@@ -183,19 +185,20 @@ def test_errors():
         correct_scan_phase(data, shift=1, window=2)
     with pytest.raises(ArgumentError, match="one for each of the 4 frames"):
         correct_scan_phase(data, shift=xr.DataArray([1.0, 2.0], dims="frames"))
-    for wrong in (np.inf, [1.0, 2.0]):
+    for wrong in (np.inf, [1.0, 2.0], "a", True, np.nan):
         with pytest.raises(ArgumentError, match="finite shift in pixels"):
             correct_scan_phase(data, shift=wrong)
     shift = estimate_scan_phase(data, window=1)
     with pytest.raises(ArgumentError, match="of other times"):
         correct_scan_phase(data.assign_coords(time=data.time + 1), shift=shift)
-    for limit in (0, 45, 2.5):
+    for limit in (0, 45, 2.5, "a", True, np.nan):
         with pytest.raises(ArgumentError, match=r"from 1 to 40 in lines of 96 pixels"):
             estimate_scan_phase(data, max_shift=limit)
     with pytest.raises(ArgumentError, match="at least 3 lines"):
         estimate_scan_phase(data.isel(y=slice(0, 2)))
-    with pytest.raises(ArgumentError, match="window > 0 in seconds"):
-        estimate_scan_phase(data, window=0)
+    for wrong in (0, "a", True, np.nan):
+        with pytest.raises(ArgumentError, match="window > 0 in seconds"):
+            estimate_scan_phase(data, window=wrong)
     with pytest.raises(DimensionError, match="needs the dimensions"):
         estimate_scan_phase(data.isel(y=0))
     with pytest.raises(ArgumentError, match="needs numbers"):
@@ -204,6 +207,44 @@ def test_errors():
         estimate_scan_phase(data.where(data.x > 0))
     with pytest.warns(CalscipyWarning, match=r"max_shift=2 pixels or beyond"):
         estimate_scan_phase(movie([3.5] * 4), max_shift=2)
+
+
+@pytest.mark.parametrize("start", [1, 2, 3])
+def test_a_crop_has_the_odd_lines_of_the_recording(start):
+    data = movie([1.5] * 20)
+    crop = data.isel(y=slice(start, None))
+    assert estimate_scan_phase(crop).item() == pytest.approx(1.5, abs=0.1)
+    whole = correct_scan_phase(data, shift=1.5)
+    np.testing.assert_array_equal(correct_scan_phase(crop, shift=1.5), whole[:, start:])
+    with pytest.raises(ArgumentError, match=f"at least {3 + start % 2} lines"):
+        estimate_scan_phase(crop.isel(y=slice(0, 2 + start % 2)))
+
+
+def test_lines_that_are_not_those_recorded():
+    data = movie([1.5] * 4)
+    for other in (data.isel(y=slice(None, None, 2)), data.isel(y=slice(None, None, -1))):
+        for op in (estimate_scan_phase, correct_scan_phase):
+            with pytest.raises(ArgumentError, match="Correct the scan phase first, then bin"):
+                op(other)
+
+
+def test_a_short_last_window_belongs_to_the_one_before():
+    data = movie([0.5] * 12 + [-1.5] * 2 + [1.0] * 3)
+    data = data.assign_coords(epoch=("frames", np.repeat([1, 2], [14, 3])))
+    found = estimate_scan_phase(data, window=0.6)
+    assert [len(np.unique(found[part])) for part in (slice(6, 14), slice(14, None))] == [1, 1]
+    assert len(np.unique(found)) == 3
+    line = correct_scan_phase(data, window=0.6).attrs["history"].split("\n")[-1]
+    told = json.loads(line.split(" ", 4)[4])
+    assert told["shift"] == found.values[[0, 6, 14]].tolist()
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [("f8", 1e9), ("i4", 1.5e9)])
+def test_a_large_offset_does_not_matter(dtype, offset):
+    data = movie([1.5] * 4)
+    expected = estimate_scan_phase(data).item()
+    there = data.astype(dtype) + np.dtype(dtype).type(offset)
+    assert estimate_scan_phase(there).item() == pytest.approx(expected, abs=1e-3)
 
 
 class OnGpu(np.ndarray):
