@@ -27,6 +27,7 @@ from calscipy.blocks.device import (
     resolve_device,
 )
 from calscipy.blocks.graphs import require_layers
+from calscipy.blocks.reach import Reach, reaches_of
 from calscipy.blocks.wrap import INVALID, wrapped
 from calscipy.errors import DeviceError, DeviceWarning, warn
 from calscipy.options import Device
@@ -125,7 +126,7 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
     sizes = tuple(min(length, frames - start) for start in range(0, frames, length))
     out = np.empty(data.shape, step.dtype)
 
-    def work(reach: _Reach) -> None:
+    def work(reach: Reach) -> None:
         task = _Block(
             (step,),
             runs if runs is None else runs[reach.start : reach.stop],
@@ -138,7 +139,7 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
         task.fill(out[first : first + reach.core], data)
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, _reaches(sizes, *step.halo[0])))
+        list(pool.map(work, reaches_of(sizes, *step.halo[0])))
     return out
 
 
@@ -151,7 +152,9 @@ def _fused(
     halo = [(0, 0)] * source.ndim
     for axis, total in zip(axes, total_halo(steps), strict=True):
         halo[axis] = total
-    reaches = [_reaches(sizes, *around) for sizes, around in zip(source.chunks, halo, strict=True)]
+    reaches = [
+        reaches_of(sizes, *around) for sizes, around in zip(source.chunks, halo, strict=True)
+    ]
     graph = {}
     for block in itertools.product(*(range(len(sizes)) for sizes in source.chunks)):
         reach = [reaches[axis][at] for axis, at in enumerate(block)]
@@ -184,34 +187,6 @@ def total_halo(steps: tuple[Step, ...]) -> Halo:
         (sum(s.halo[axis][0] for s in steps), sum(s.halo[axis][1] for s in steps))
         for axis in range(3)
     )
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """What one output block takes from the source along one axis."""
-
-    first: int  # source blocks [first, last)
-    last: int
-    start: int  # samples [start, stop)
-    stop: int
-    before: int  # samples of halo before the core
-    core: int
-    offsets: tuple[int, ...]  # where each source block starts, counted from `start`
-
-
-def _reaches(sizes: tuple[int, ...], before: int, after: int) -> list[_Reach]:
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    total = int(edges[-1])
-    found = []
-    for at, size in enumerate(sizes):
-        start = max(0, int(edges[at]) - before)
-        stop = min(total, int(edges[at + 1]) + after)
-        # An empty block takes nothing, but still one source block, which says what array it is.
-        first = min(int(np.searchsorted(edges, start, side="right")), len(sizes)) - 1
-        last = max(int(np.searchsorted(edges, stop, side="left")), first + 1)
-        offsets = tuple(int(edge) - start for edge in edges[first:last])
-        found.append(_Reach(first, last, start, stop, int(edges[at]) - start, size, offsets))
-    return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import namespace, on_host
-from calscipy.blocks.filters import SMALL_BYTES, _Reach, _reaches
+from calscipy.blocks.filters import SMALL_BYTES
 from calscipy.blocks.graphs import require_layers
+from calscipy.blocks.reach import Reach, reaches_of
 from calscipy.kernels.summary import Images, Sums, combine, images, is_exact
 from calscipy.options import get_option
 
@@ -82,8 +83,8 @@ def _lazy(data: da.Array, valid: np.ndarray) -> Images:
     require_layers(data)
     name = "calscipy-summary-" + tokenize(data.name, valid, get_option("chunk_bytes"))
     graph: dict[Any, Any] = {}
-    reaches = [_reaches(sizes, 0, 0) for sizes in data.chunks[1:-2]]
-    reaches += [_reaches(sizes, 1, 1) for sizes in data.chunks[-2:]]
+    reaches = [reaches_of(sizes, 0, 0) for sizes in data.chunks[1:-2]]
+    reaches += [reaches_of(sizes, 1, 1) for sizes in data.chunks[-2:]]
     for place in itertools.product(*(range(n) for n in data.numblocks[1:])):
         around = [reach[at] for reach, at in zip(reaches, place, strict=True)]
         _build(graph, name, place, data, around, valid)
@@ -109,7 +110,7 @@ def _build(
     name: str,
     place: tuple[int, ...],
     data: da.Array,
-    around: list[_Reach],
+    around: list[Reach],
     valid: np.ndarray,
 ) -> None:
     """Add the tasks of one block of the images: its sums, what puts them together, the end."""
@@ -156,7 +157,7 @@ def _build(
     graph[key] = Task(key, _Finish(out, core, data.dtype), *map(TaskRef, keys))
 
 
-def _taken(reach: _Reach) -> tuple[slice, ...]:
+def _taken(reach: Reach) -> tuple[slice, ...]:
     """Tell what every block of a reach gives to it."""
     size = reach.stop - reach.start
     return tuple(slice(max(0, -offset), size - offset) for offset in reach.offsets)
