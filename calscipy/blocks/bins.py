@@ -19,6 +19,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import is_cupy, namespace
+from calscipy.blocks.graphs import require_layers
 from calscipy.kernels.bin import bin_frames
 
 PIECE_BYTES = 2**24  # of an array in memory worked on at a time
@@ -70,6 +71,7 @@ def binned(data: Any, bins: Bins, *, valid: np.ndarray | None = None) -> Any:
         Frames that are False are left out; a bin of no other ones becomes 0.
     """
     if isinstance(data, da.Array):
+        require_layers(data)
         return _lazy(_fitted(data, bins), bins, valid)
     out = namespace(data).empty((len(bins.starts), *data.shape[1:-2], *bins.counts), bins.dtype)
     if is_cupy(data):

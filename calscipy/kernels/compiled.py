@@ -65,13 +65,18 @@ def compiled_fast(*flags: str) -> Callable[[Callable[..., Any]], Compiled]:
     return functools.partial(Compiled, fastmath=set(flags))
 
 
-def frozen(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
-    """Return an array as compiled loops read it: contiguous, native bytes, not writeable.
+def read_only(array: np.ndarray) -> np.ndarray:
+    """View an array, contiguous or not, so that it is not writeable.
 
     Whether an array may be written to is part of its type for numba. Blocks come both ways, and
     every further type costs seconds to compile.
     """
-    dtype = (dtype or array.dtype).newbyteorder("=")
-    view = np.ascontiguousarray(array, dtype).view()
+    view = array.view()
     view.flags.writeable = False
     return view
+
+
+def frozen(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+    """Return an array as most compiled loops read it: contiguous, native bytes, not writeable."""
+    dtype = (dtype or array.dtype).newbyteorder("=")
+    return read_only(np.ascontiguousarray(array, dtype))

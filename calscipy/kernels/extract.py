@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from calscipy.kernels.compiled import compiled
+from calscipy.kernels.compiled import compiled, read_only
 
 # A loop is compiled for each of these types of movies; pixels in use of others become float64.
 _COMPILED = tuple(np.dtype(name) for name in ("u1", "u2", "i2", "f4", "f8"))
@@ -126,19 +125,15 @@ def roi_sums(images: np.ndarray, runs: RoiRuns) -> np.ndarray:
     sums = np.empty((runs.neurons, *batch, frames))
     for at in np.ndindex(*batch):
         _sum_runs(
-            _read_only(images[(slice(None), *at)]),
-            *(_read_only(part, np.uint64) for part in (runs.neuron, runs.y, runs.x, runs.first)),
-            _read_only(runs.weight),
+            read_only(images[(slice(None), *at)]),
+            *(
+                read_only(part.view(np.uint64))
+                for part in (runs.neuron, runs.y, runs.x, runs.first)
+            ),
+            read_only(runs.weight),
             sums[(slice(None), *at)],
         )
     return sums
-
-
-def _read_only(array: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """View an array so that numba compiles one loop for those that may be written to and others."""
-    view = array.view(dtype or array.dtype)
-    view.flags.writeable = False
-    return view
 
 
 @compiled

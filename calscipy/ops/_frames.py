@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,11 @@ import xarray as xr
 from calscipy import model
 from calscipy.blocks.per_frame import require_host
 from calscipy.errors import ArgumentError
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def require_movie(data: xr.DataArray, verb: str) -> None:

@@ -17,7 +17,7 @@ from calscipy.blocks.per_frame import whole_frames
 from calscipy.errors import ArgumentError, DimensionError
 from calscipy.history import described, recorded
 from calscipy.kernels.background import without_percentile
-from calscipy.ops._frames import require_same_place
+from calscipy.ops._frames import is_number, require_same_place
 from calscipy.ops._time import float_dtype
 
 PIECE_BYTES = 2**24  # of a movie in memory, worked on by one thread at a time
@@ -196,5 +196,4 @@ def _in_threads(images: np.ndarray, *, percentile: float, out_dtype: np.dtype) -
 
 
 def _is_finite(value: Any) -> bool:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return number and bool(np.isfinite(value))
+    return is_number(value) and bool(np.isfinite(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, Literal, get_args
 
 import dask
@@ -16,18 +15,24 @@ from calscipy.history import ARGUMENTS, described, recorded
 from calscipy.kernels import registration as kernels
 from calscipy.kernels.interpolation import shift_frames
 from calscipy.kernels.template import make_template
-from calscipy.ops._frames import add_known, require_movie, require_same_place, require_same_times
+from calscipy.ops._frames import (
+    add_known,
+    is_number,
+    require_movie,
+    require_same_place,
+    require_same_times,
+)
 from calscipy.ops._time import float_dtype
 
 Fill = Literal["nan", "edge"]
 Interpolation = Literal["cubic", "linear"]
-Y_SHIFT, X_SHIFT, CORRELATION, TEMPLATE = "y_shift", "x_shift", "correlation", "template"
+CORRELATION, TEMPLATE = "correlation", "template"
 MAX_SHIFT = 15
 SAMPLE_RUNS, SAMPLE_LENGTH = 12, 8
 LEAST_CORRELATION = 0.2  # shifts of pure noise have 0.1
 SHIFT_ATTRS = {
-    Y_SHIFT: {"units": "1", "long_name": "shift along y in pixels"},
-    X_SHIFT: {"units": "1", "long_name": "shift along x in pixels"},
+    model.Y_SHIFT: {"units": "1", "long_name": "shift along y in pixels"},
+    model.X_SHIFT: {"units": "1", "long_name": "shift along x in pixels"},
 }
 
 
@@ -102,7 +107,7 @@ def estimate_shifts(
     require_movie(data, verb)
     movie = _one_channel(data, channel, verb).transpose(model.FRAMES, ..., model.Y, model.X)
     limit = _limit(movie, max_shift)
-    if not (_number(sigma) and np.isfinite(sigma) and sigma >= 0):
+    if not (is_number(sigma) and np.isfinite(sigma) and sigma >= 0):
         raise ArgumentError(f"{verb} needs sigma >= 0 in pixels, got {sigma!r}")
     valid = model.valid_frames(movie)
     use = np.ones(movie.shape[:-2], bool) if valid is None else valid
@@ -179,7 +184,7 @@ def apply_shifts(
     )
     dtype = float_dtype(data)
     arguments = {"dtype": dtype, "fill": fill, "interpolation": interpolation}
-    moved = per_frame(movie.data, shift_frames, each, dtype=dtype, arguments=arguments)
+    moved = per_frame(movie.data, shift_frames, each, dtype=dtype, arguments=arguments, verb=verb)
     result = movie.copy(data=moved).transpose(*data.dims)
     totals = {name: add_known(data, name, move.fillna(0)) for name, move in moves.items()}
     result = result.assign_coords(
@@ -223,17 +228,12 @@ def _limit(movie: xr.DataArray, max_shift: int | None) -> int:
     shape = (movie.sizes[model.Y], movie.sizes[model.X])
     most = kernels.largest_shift(shape)
     wanted = min(MAX_SHIFT, max(1, min(shape) // 6), most) if max_shift is None else max_shift
-    if not (_number(wanted) and 1 <= wanted <= most and wanted == int(wanted)):
+    if not (is_number(wanted) and 1 <= wanted <= most and wanted == int(wanted)):
         raise ArgumentError(
             f"estimate_shifts needs max_shift as a whole number from 1 to {most} for an image of "
             f"{shape[0]} x {shape[1]} pixels, got {wanted!r}. Give another one, or a larger image."
         )
     return int(wanted)
-
-
-def _number(value: Any) -> bool:
-    """Tell whether a value is a number; True and False are none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _own_templates(movie: xr.DataArray, use: np.ndarray, limit: int, sigma: float) -> np.ndarray:
@@ -261,8 +261,16 @@ def _align(sample: np.ndarray, reference: kernels.Reference) -> np.ndarray:
 
 def _found(data: Any, which: np.ndarray, references: list[kernels.Reference]) -> np.ndarray:
     """Find shifts and correlations, shape ``(frames, ..., 3)``."""
-    kernel, dtype = kernels.rigid_shifts, np.dtype("f8")
-    return np.asarray(per_frame(data, kernel, which, dtype=dtype, tail=(3,), shared=references))
+    found = per_frame(
+        data,
+        kernels.rigid_shifts,
+        which,
+        dtype=np.dtype("f8"),
+        tail=(3,),
+        shared=references,
+        verb="estimate_shifts",
+    )
+    return np.asarray(found)
 
 
 def _spread(frames: np.ndarray) -> np.ndarray:
@@ -332,8 +340,8 @@ def _dataset(movie: xr.DataArray, found: np.ndarray, images: np.ndarray, limit: 
     """Label the results."""
     leading = movie.dims[:-2]
     variables = {
-        Y_SHIFT: (leading, found[..., 0], SHIFT_ATTRS[Y_SHIFT]),
-        X_SHIFT: (leading, found[..., 1], SHIFT_ATTRS[X_SHIFT]),
+        model.Y_SHIFT: (leading, found[..., 0], SHIFT_ATTRS[model.Y_SHIFT]),
+        model.X_SHIFT: (leading, found[..., 1], SHIFT_ATTRS[model.X_SHIFT]),
         CORRELATION: (
             leading,
             found[..., 2],
@@ -354,15 +362,16 @@ def _moves(data: xr.DataArray, shifts: xr.Dataset, verb: str) -> dict[str, xr.Va
 
     Both are NaN for the frames that are passed on.
     """
-    if not isinstance(shifts, xr.Dataset) or not {Y_SHIFT, X_SHIFT} <= set(shifts.variables):
+    wanted = {model.Y_SHIFT, model.X_SHIFT}
+    if not isinstance(shifts, xr.Dataset) or not wanted <= set(shifts.variables):
         raise ArgumentError(
-            f"{verb} needs a Dataset with {Y_SHIFT!r} and {X_SHIFT!r}, as estimate_shifts returns "
-            f"it, got {type(shifts).__name__}."
+            f"{verb} needs a Dataset with {model.Y_SHIFT!r} and {model.X_SHIFT!r}, as "
+            f"estimate_shifts returns it, got {type(shifts).__name__}."
         )
     require_same_times(data, shifts, verb)
     require_same_place(data, shifts, verb, ignore=(model.CHANNEL,))
     moves = {}
-    for name in (Y_SHIFT, X_SHIFT):
+    for name in (model.Y_SHIFT, model.X_SHIFT):
         array = shifts[name]
         wrong = [dim for dim in array.dims if array.sizes[dim] != data.sizes.get(dim)]
         if wrong or model.FRAMES not in array.dims or {model.Y, model.X} & set(array.dims):
@@ -382,7 +391,7 @@ def _moves(data: xr.DataArray, shifts: xr.Dataset, verb: str) -> dict[str, xr.Va
         if np.isinf(values).any():
             raise ArgumentError(f"{verb} needs finite shifts, or NaN for none, got {name}=inf.")
         moves[name] = values
-    known = moves[Y_SHIFT].notnull() & moves[X_SHIFT].notnull()
+    known = moves[model.Y_SHIFT].notnull() & moves[model.X_SHIFT].notnull()
     if model.valid_frames(data) is not None:
         valid = xr.Variable(data[model.VALID].dims, model.coordinate(data, model.VALID))
         known = known & valid.astype(bool)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import numbers
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,12 +13,11 @@ from calscipy.blocks.per_frame import per_frame
 from calscipy.errors import ArgumentError, CalscipyWarning, RoiError, first_few, warn
 from calscipy.history import described, recorded
 from calscipy.kernels import scan_phase as kernels
-from calscipy.ops._frames import add_known, require_movie, require_same_times
+from calscipy.ops._frames import add_known, is_number, require_movie, require_same_times
 from calscipy.ops._time import float_dtype
 from calscipy.ops.rois import first_pixel
 
 Fill = Literal["edge", "nan"]
-SCAN_PHASE = "scan_phase"
 MAX_SHIFT = 10  # pixels; a scanner that is further off is broken
 LINES = 3
 
@@ -90,6 +88,7 @@ def estimate_scan_phase(
         dtype=np.dtype("f8"),
         tail=(3, lags),
         arguments={"max_shift": limit, "first": first},
+        verb=verb,
     )
     sums = np.asarray(sums).reshape(len(use), -1, 3, lags).sum(axis=1)
     offsets = [kernels.offset_from_products(sums[part].sum(axis=0)) for part in windows]
@@ -98,15 +97,15 @@ def estimate_scan_phase(
     coords = {
         name: coord.variable
         for name, coord in data.coords.items()
-        if set(coord.dims) <= along and name != SCAN_PHASE
+        if set(coord.dims) <= along and name != model.SCAN_PHASE
     }
     if window is None:
-        result = xr.DataArray(offsets[0], coords, name=SCAN_PHASE)
+        result = xr.DataArray(offsets[0], coords, name=model.SCAN_PHASE)
     else:
         values = np.empty(len(use))
         for part, offset in zip(windows, offsets, strict=True):
             values[part] = offset
-        result = xr.DataArray(values, coords, (model.FRAMES,), name=SCAN_PHASE)
+        result = xr.DataArray(values, coords, (model.FRAMES,), name=model.SCAN_PHASE)
     long_name = "offset of the odd lines in pixels"
     return described(result, units="1", long_name=long_name, max_shift=limit)
 
@@ -183,9 +182,11 @@ def correct_scan_phase(
     each = offset.set_dims(leading).transpose(*leading).values
     dtype = float_dtype(data)
     arguments = {"dtype": dtype, "fill": fill, "first": first}
-    moved = per_frame(movie.data, kernels.shift_odd_lines, each, dtype=dtype, arguments=arguments)
+    moved = per_frame(
+        movie.data, kernels.shift_odd_lines, each, dtype=dtype, arguments=arguments, verb=verb
+    )
     result = movie.copy(data=moved).transpose(*data.dims)
-    result = result.assign_coords({SCAN_PHASE: _total(data, offset)})
+    result = result.assign_coords({model.SCAN_PHASE: _total(data, offset)})
     name = data.attrs.get("long_name", "fluorescence")
     units = data.attrs.get("units", "1")
     long_name = f"{name}, scan phase corrected"
@@ -213,7 +214,7 @@ def _limit(data: xr.DataArray, max_shift: int | None, first: int) -> int:
     most = kernels.largest_offset(columns)
     wanted = min(MAX_SHIFT, max(1, columns // 8)) if max_shift is None else max_shift
     least = LINES + first % 2  # an odd line between two even ones
-    whole = _number(wanted) and 1 <= wanted <= most and wanted == int(wanted)
+    whole = is_number(wanted) and 1 <= wanted <= most and wanted == int(wanted)
     if rows < least or not whole:
         raise ArgumentError(
             f"estimate_scan_phase needs at least {least} lines, and max_shift a whole number from "
@@ -223,16 +224,11 @@ def _limit(data: xr.DataArray, max_shift: int | None, first: int) -> int:
     return int(wanted)
 
 
-def _number(value: Any) -> bool:
-    """Tell whether a value is a number; True and False are none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _windows(data: xr.DataArray, window: float | None, verb: str) -> list[slice]:
     """Return the stretches of frames that share an offset."""
     if window is None:
         return [slice(0, data.sizes[model.FRAMES])]
-    if not (_number(window) and np.isfinite(window) and window > 0):
+    if not (is_number(window) and np.isfinite(window) and window > 0):
         raise ArgumentError(f"{verb} needs window > 0 in seconds, got {window!r}")
     times = model.seconds(data, verb)
     parts = []
@@ -294,7 +290,7 @@ def _offset(data: xr.DataArray, shift: Any, verb: str) -> xr.Variable:
 
 def _total(data: xr.DataArray, offset: xr.Variable) -> xr.Variable:
     """Return the coordinate: one number if all frames have the same."""
-    total = add_known(data, SCAN_PHASE, offset.fillna(0))
+    total = add_known(data, model.SCAN_PHASE, offset.fillna(0))
     values = total.values
     attrs = {"units": "1", "long_name": "offset of the odd lines in pixels"}
     if values.size and (values == values.flat[0]).all():

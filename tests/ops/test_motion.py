@@ -11,7 +11,13 @@ import pytest
 import xarray as xr
 
 import calscipy as cs
-from calscipy.errors import ArgumentError, CalscipyWarning, DeviceError, DimensionError
+from calscipy.errors import (
+    ArgumentError,
+    CalscipyWarning,
+    ChunkError,
+    DeviceError,
+    DimensionError,
+)
 from calscipy.kernels.interpolation import shift_frames
 from calscipy.ops.motion import apply_shifts, estimate_shifts
 
@@ -430,3 +436,19 @@ def test_a_movie_on_a_gpu_is_refused():
         estimate_shifts(there, template=still)
     with pytest.raises(DeviceError, match=r"cupy\.as_numpy"):
         apply_shifts(there, dataset(np.zeros(3), np.zeros(3)))
+
+
+@pytest.mark.parametrize("verb", ["apply_shifts", "estimate_shifts", "correct_scan_phase"])
+def test_bands_that_do_not_fit_are_refused_by_the_name_of_the_verb(verb):
+    data = cs.from_numpy(da.zeros((40, 64, 64), chunks=(40, 8, 64), dtype="u2"), frame_rate=30)
+    zeros = xr.DataArray(np.zeros(40), dims="frames")
+    arguments = {
+        "apply_shifts": {"shifts": xr.Dataset({"y_shift": zeros, "x_shift": zeros})},
+        "estimate_shifts": {"template": np.random.default_rng(0).random((64, 64))},
+        "correct_scan_phase": {"shift": 0.5},
+    }[verb]
+    with (
+        cs.set_options(memory_limit=data.nbytes - 1),
+        pytest.raises(ChunkError, match=f"{verb} needs whole frames"),
+    ):
+        getattr(cs, verb)(data, **arguments)
