@@ -19,6 +19,31 @@ class ArgumentError(CalscipyError, ValueError):
     """An argument is out of range, unknown, or ignored by the chosen method."""
 
 
+class RowError(ArgumentError):
+    """Some rows that a kernel was given cannot be worked on.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Which ones; ``blocks`` says which neurons or pixels these are.
+    reason : str
+        What is wrong with them and what to do, to follow their names.
+
+    Examples
+    --------
+    >>> str(RowError([0, 3], "have missing samples. Fill the gaps first."))
+    'rows 0, 3 have missing samples. Fill the gaps first.'
+    """
+
+    def __init__(self, rows: Sequence[int], reason: str) -> None:
+        super().__init__(rows, reason)
+        self.rows = [int(row) for row in rows]
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"rows {first_few(self.rows, 10)} {self.reason}"
+
+
 class TimeAxisError(CalscipyError, ValueError):
     """The time axis is missing, not increasing, or not regular enough."""
 

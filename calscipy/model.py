@@ -13,6 +13,7 @@ from calscipy.errors import DimensionError, TimeAxisError
 
 FRAMES, TIME, CHANNEL, PLANE, Y, X = "frames", "time", "channel", "plane", "y", "x"
 NEURON, PIXEL, TRIAL = "neuron", "pixel", "trial"
+EVENT, LAG = "event", "lag"  # of tables of events, and of what lies around them
 VERTEX, ROI_NAME = "vertex", "roi_name"
 MOVIE_DIMS = (FRAMES, CHANNEL, PLANE, Y, X)
 
@@ -30,7 +31,8 @@ STATE_ATTR = "prairieview"
 LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level away
 LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb works on
 IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
-NEUROPIL = "neuropil"  # a variable beside the traces
+NEUROPIL, SPIKES = "neuropil", "spikes"  # variables beside the traces
+START = "start"  # of a trial
 TIME_OFFSET = "time_offset"
 Y_SHIFT, X_SHIFT, SCAN_PHASE = "y_shift", "x_shift", "scan_phase"
 BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these

@@ -1,7 +1,8 @@
 """Synthetic PrairieView recordings whose content is known, for tests, examples and benchmarks.
 
 `write_recording` writes a whole recording and returns its `GroundTruth`; `write_frames` writes
-frames for a real master XML; `tiff_frame` and `encode_value` make single files and images.
+frames for a real master XML; `tiff_frame` and `encode_value` make single files and images;
+`synthetic_traces` makes traces without a recording.
 
 Examples
 --------
@@ -16,6 +17,14 @@ from ._replay import write_frames
 from ._scan import write_recording
 from ._scene import encode_value
 from ._tiff import tiff_frame
+from ._traces import synthetic_traces
 from ._truth import GroundTruth
 
-__all__ = ["GroundTruth", "encode_value", "tiff_frame", "write_frames", "write_recording"]
+__all__ = [
+    "GroundTruth",
+    "encode_value",
+    "synthetic_traces",
+    "tiff_frame",
+    "write_frames",
+    "write_recording",
+]
