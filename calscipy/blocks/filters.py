@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +27,7 @@ from calscipy.blocks.device import (
     resolve_device,
 )
 from calscipy.blocks.graphs import require_layers
+from calscipy.blocks.memory import empty_block
 from calscipy.blocks.reach import Reach, reaches_of
 from calscipy.blocks.wrap import INVALID, wrapped
 from calscipy.errors import DeviceError, DeviceWarning, warn
@@ -202,7 +203,7 @@ class _Block:
 
     def __call__(self, *parts: Any) -> Any:
         core = self.core or tuple((0, n) for n in self.shape)
-        out = namespace(parts[0]).empty([b - a for a, b in core], self.steps[-1].dtype)
+        out = _empty(parts[0], [b - a for a, b in core], self.steps[-1].dtype)
         self.fill(out, *parts)
         return out
 
@@ -236,7 +237,7 @@ class _Block:
         if len(parts) == 1:
             starts = [-o[0] if o else 0 for o in self.offsets] or [0] * len(self.shape)
             return parts[0][tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))]
-        whole = namespace(parts[0]).empty(self.shape, parts[0].dtype)
+        whole = _empty(parts[0], self.shape, parts[0].dtype)
         places = itertools.product(*self.offsets)
         for part, place in zip(parts, places, strict=True):
             into, taken = [], []
@@ -332,10 +333,13 @@ def _chain(
         start, stop = max(0, low - before), min(frames, high + after)
         before, after = total_halo(steps[at + 1 :])[0]
         first, last = max(0, low - before), min(frames, high + after)
+        room = out
+        if at < len(steps) - 1 and isinstance(stack, np.ndarray):
+            room = empty_block((last - first, *stack.shape[1:]), step.dtype)
         stack = step.kernel(
             stack[start:stop],
             frames=(first - start, last - start),
-            out=out if at == len(steps) - 1 else None,
+            out=room,
             ndimage=ndimage,
             **step.arguments,
         )
@@ -343,6 +347,11 @@ def _chain(
         if stack.dtype != step.dtype:
             stack = stack.astype(step.dtype)
     return stack
+
+
+def _empty(like: Any, shape: Sequence[int], dtype: np.dtype) -> Any:
+    """Return room for a result where the array is."""
+    return namespace(like).empty(shape, dtype) if is_cupy(like) else empty_block(shape, dtype)
 
 
 def _can_take(place: Any) -> bool:

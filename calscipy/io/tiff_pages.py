@@ -20,6 +20,7 @@ import tifffile
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from calscipy.blocks.memory import empty_block
 from calscipy.errors import (
     DamagedRecordingWarning,
     FrameError,
@@ -316,7 +317,7 @@ class TiffArray(BackendArray):
             np.array_equal(chosen, np.arange(size))
             for chosen, size in zip((rows, columns), self.stack.shape, strict=True)
         )
-        out = np.empty([len(selection) for selection in selections], self.dtype)
+        out = empty_block([len(selection) for selection in selections], self.dtype)
         with _OpenFile(self.stack) as opened:
             for position in np.ndindex(*out.shape[:-2]) if out.size else ():
                 at = zip(leading, position, self.steps, strict=True)

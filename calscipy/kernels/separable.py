@@ -126,11 +126,41 @@ def _add_pairs(total, a, b, c, d, e, f, g, h, weights):  # type: ignore[no-untyp
 
 
 @compiled
+def _start_pairs(total, o, a, b, c, d, e, f, g, h, weights):  # type: ignore[no-untyped-def]
+    """Begin with the centre and four pairs at once."""
+    w, w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3], weights[4]
+    for x in range(total.size):
+        total[x] = (
+            w * o[x]
+            + w0 * (a[x] + b[x])
+            + w1 * (c[x] + d[x])
+            + w2 * (e[x] + f[x])
+            + w3 * (g[x] + h[x])
+        )
+
+
+@compiled
 def _sum_rows(total, rows, at, centre, weights, back):  # type: ignore[no-untyped-def]
     """Sum ``rows[at[centre + k]]`` over the window."""
     reach = weights.size - 1
-    _scale(total, rows[at[centre]], weights[0])
-    k = 1
+    if reach >= 4:
+        _start_pairs(
+            total,
+            rows[at[centre]],
+            rows[at[centre - 1]],
+            rows[at[centre + 1]],
+            rows[at[centre - 2]],
+            rows[at[centre + 2]],
+            rows[at[centre - 3]],
+            rows[at[centre + 3]],
+            rows[at[centre - 4]],
+            rows[at[centre + 4]],
+            weights,
+        )
+        k = 5
+    else:
+        _scale(total, rows[at[centre]], weights[0])
+        k = 1
     while k + 3 <= reach:
         _add_pairs(
             total,
@@ -158,8 +188,24 @@ def _sum_along(total, line, weights, back):  # type: ignore[no-untyped-def]
     n = total.size
     reach = weights.size - 1
     c = reach + back
-    _scale(total, line[c : c + n], weights[0])
-    k = 1
+    if reach >= 4:
+        _start_pairs(
+            total,
+            line[c : c + n],
+            line[c - 1 : c - 1 + n],
+            line[c + 1 : c + 1 + n],
+            line[c - 2 : c - 2 + n],
+            line[c + 2 : c + 2 + n],
+            line[c - 3 : c - 3 + n],
+            line[c + 3 : c + 3 + n],
+            line[c - 4 : c - 4 + n],
+            line[c + 4 : c + 4 + n],
+            weights,
+        )
+        k = 5
+    else:
+        _scale(total, line[c : c + n], weights[0])
+        k = 1
     while k + 3 <= reach:
         _add_pairs(
             total,

@@ -24,6 +24,7 @@ from dask.system import CPU_COUNT
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from calscipy.blocks.memory import empty_block
 from calscipy.errors import FrameError
 from calscipy.io.prairieview.plain import (
     OPEN_FLAGS,
@@ -100,7 +101,7 @@ class FrameArray(BackendArray):
             np.atleast_1d(np.arange(size)[item]) for size, item in zip(self.shape, key, strict=True)
         ]
         *leading, rows, columns = selections
-        out = np.empty([len(selection) for selection in selections], self.dtype)
+        out = empty_block([len(selection) for selection in selections], self.dtype)
         if out.size:
             table = np.ix_(*leading)
             part = _Part(
