@@ -9,18 +9,12 @@ is no dependency: its row says so where it is not installed.
 
 import argparse
 import importlib.util
-import os
-import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import scipy.fft
+from ratios import THREADS, Copy, Row, measured, show
 from scipy import ndimage, sparse
 
 import calscipy as cs
@@ -28,44 +22,7 @@ import calscipy as cs
 CHUNK_BYTES = 32 * 2**20
 SLOW_FRAMES = 16  # that alternatives of many seconds run on
 NEURONS, RADIUS = 500, 6
-THREADS = os.cpu_count() or 1
-COPY = "parallel copy"
 GAUSSIAN_ROUNDING = 4.0  # counts by which three passes in uint16 may be off
-Run = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: our run, the alternative, and how to see that they agree."""
-
-    operation: str
-    alternative: str
-    ours: Run
-    theirs: Run | None  # None: not installed
-    agree: Callable[[Any, Any], None]
-    faster: float | None = None  # goal: at least so many times faster than the alternative
-    slower: float | None = None  # goal: at most so many times the time of the alternative
-    share: float = 1.0  # of the frames that the alternative runs on
-
-    def ratio(self, ours: float, theirs: float) -> float:
-        whole = theirs / self.share
-        return ours / whole if self.slower else whole / ours
-
-    def goal(self) -> str:
-        if self.slower:
-            return f"<= {self.slower:g}"
-        return f">= {self.faster:g}" if self.faster else "-"
-
-
-def interleaved(runs: dict[str, Run], repeats: int) -> dict[str, float]:
-    """Seconds of each run: the median of several rounds, in each of which all take their turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def make_movie(frames: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,17 +60,6 @@ class Movie:
         self.lazy = self.eager.copy(data=self.chunks)
         self.few = self.array[:SLOW_FRAMES]
         self.share = len(self.few) / frames
-        self.copied = np.empty_like(self.array)
-
-    def copy(self) -> None:
-        """Copy the movie in all threads."""
-        edges = np.linspace(0, len(self.array), THREADS + 1).astype(int)
-
-        def work(part: slice) -> None:
-            np.copyto(self.copied[part], self.array[part])
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(work, map(slice, edges[:-1], edges[1:])))
 
 
 def filter_rows(movie: Movie) -> list[Row]:
@@ -315,51 +261,13 @@ def main(frames: int = 200, shape: tuple[int, int] = (512, 512), repeats: int = 
     """Check that all variants agree, time them in turns and print the table."""
     movie = Movie(frames, shape)
     rows = [*filter_rows(movie), *reduction_rows(movie), *motion_rows(movie)]
-    with dask.config.set(scheduler="threads", num_workers=THREADS):
-        for row in rows:  # also warms up: loops are compiled at their first call
-            row.agree(row.ours(), row.theirs() if row.theirs else None)
-        runs = {COPY: movie.copy}
-        for row in rows:
-            runs[row.operation] = row.ours
-            if row.theirs:
-                runs[f"{row.operation}: {row.alternative}"] = row.theirs
-        seconds = interleaved(runs, repeats)
-    table = [_line(row, seconds) for row in rows]
-    _print(table, movie, repeats)
-    return table
-
-
-def _line(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
-    ours = seconds[row.operation]
-    theirs = seconds.get(f"{row.operation}: {row.alternative}")
-    return {
-        "operation": row.operation,
-        "alternative": row.alternative + (" *" if row.share < 1 else ""),
-        "ratio": None if theirs is None else row.ratio(ours, theirs),
-        "goal": row.goal(),
-        "copies": ours / seconds[COPY],
-        "ms": 1e3 * ours,
-    }
-
-
-def _print(table: list[dict[str, Any]], movie: Movie, repeats: int) -> None:
-    frames, height, width = movie.array.shape
-    print(
-        f"{frames} frames of {height} x {width} uint16, {THREADS} threads, chunks of "
-        f"{movie.chunks.chunks[0][0]} frames, medians of {repeats}\n"
+    table = measured(rows, Copy(movie.array), repeats)
+    title = (
+        f"{frames} frames of {shape[0]} x {shape[1]} uint16, {THREADS} threads, chunks of "
+        f"{movie.chunks.chunks[0][0]} frames, medians of {repeats}"
     )
-    names = ("operation", "user's alternative", "ratio", "goal", "of a copy", "ms")
-    print("{:34} {:47} {:>13} {:>7} {:>10} {:>9}".format(*names))
-    for line in table:
-        ratio = "not installed" if line["ratio"] is None else f"{line['ratio']:.2f}"
-        print(
-            f"{line['operation']:34} {line['alternative']:47} {ratio:>13} {line['goal']:>7} "
-            f"{line['copies']:>10.1f} {line['ms']:>9.1f}"
-        )
-    print("\nGoals '>=': how many times faster; '<=': share of the alternative's time.")
-    print(f"Of a copy: time over that of a copy of the movie by {THREADS} threads.")
-    if movie.share < 1:
-        print(f"* The alternative ran on {len(movie.few)} frames; its time is scaled per frame.")
+    show(table, title, f"{len(movie.few)} frames" if movie.share < 1 else None)
+    return table
 
 
 if __name__ == "__main__":

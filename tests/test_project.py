@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 MAIN_COMMAND = "pip install . && calscipy demo"
-TEST_COMMAND = 'pip install -e ".[test]" && pytest'
+TEST_COMMAND = 'pip install -e ".[test]" && pytest -n auto --dist worksteal'
 
 
 def read(name: str) -> str:
