@@ -12,6 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import events as kernels
+from calscipy.kernels.matched_filters import to_samples
 from calscipy.ops._time import along_time, chosen
 
 EventMethod = Literal["matched", "derivative"]
@@ -26,7 +27,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 def events(
     data: xr.DataArray,
     *,
-    method: EventMethod,
+    method: EventMethod = "matched",
     rise: float | None = None,
     decay: float | None = None,
     false_positives: float | None = None,
@@ -40,7 +41,7 @@ def events(
     ----------
     data : DataArray
         Traces ``(neuron, time)``, best as ΔF/F. Evenly sampled; epochs are handled one by one.
-    method : {"matched", "derivative"}
+    method : {"matched", "derivative"}, default "matched"
         ``"matched"``: a filter matched to the shape of a transient, with a threshold that
         follows from the noise and the false-positive rate; NaN samples are left out.
         ``"derivative"``: the rule of CalSciPy 0.3.5, peaks of the smoothed first derivative
@@ -88,7 +89,7 @@ def events(
     kernel: Callable[..., np.ndarray] = kernels.matched_events
     if method == "derivative":
         kernel = kernels.derivative_events
-        numbers["timeout"] = max(1, round(numbers["timeout"] * rate))
+        numbers["timeout"] = max(1, to_samples(numbers["timeout"], rate))
     result = along_time(
         data, kernel, verb="events", dtype=np.bool_, frame_rate=rate, **numbers
     ).rename(model.EVENTS)
