@@ -461,18 +461,22 @@ def test_what_cannot_be_binned_is_refused():
             bin(data, y=wrong)
     with pytest.raises(ArgumentError, match=r"samples of a bin.*frames=10"):
         bin(data)
+    for wrong in ({"samples": 2}, {"frames": 2, "duration": 1.0}):
+        with pytest.raises(ArgumentError, match=r"cannot use (samples|duration): movies take fr"):
+            bin(data, **wrong)
     with pytest.raises(ArgumentError, match=r"must be one of.*'median'"):
         bin(data, frames=2, reduce="mode")
     with pytest.raises(ArgumentError, match=r"must be one of.*'keep'"):
         bin(data, frames=2, partial="pad")
-    for wrong in (None, 3, np.array(["mean", "max"])):
+    for wrong in (np.max, 3, np.array(["mean", "max"])):
         with pytest.raises(ArgumentError, match=r"bin\(reduce=\) must be one of"):
             bin(data, frames=2, reduce=wrong)
+    for wrong in (None, 3, np.array(["mean", "max"])):
         with pytest.raises(ArgumentError, match=r"bin\(partial=\) must be one of"):
             bin(data, frames=2, partial=wrong)
     with pytest.raises(ArgumentError, match="complex"):
         bin(data.astype(complex), frames=2)
-    with pytest.raises(ArgumentError, match="at least one frame"):
+    with pytest.raises(ArgumentError, match="at least one sample along each dimension"):
         bin(data[:0], frames=2)
     with pytest.raises(DimensionError, match="bin needs the dimensions"):
         bin(data[0], y=2)

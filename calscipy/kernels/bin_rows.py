@@ -1,0 +1,221 @@
+"""Bins of neighbouring samples of rows, such as traces, each reduced to one number."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from calscipy.errors import ArgumentError
+from calscipy.kernels.bin import bin_frames
+from calscipy.kernels.compiled import compiled, frozen, read_only
+
+
+def bin_rows(
+    rows: np.ndarray, *, starts: np.ndarray, stops: np.ndarray, reduce: str, dtype: np.dtype
+) -> np.ndarray:
+    """Reduce bins of samples.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (..., samples)
+        Numbers or booleans.
+    starts, stops : ndarray of int, shape (bins,)
+        Samples ``[start, stop)`` of each bin, in order and without overlap.
+    reduce : {"mean", "sum", "max", "min", "median", "std"}
+        What to take of the samples of a bin; ``"std"`` divides by their number. A NaN gives NaN.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    ndarray, shape (..., bins)
+
+    Examples
+    --------
+    >>> rows = np.array([[1.0, 2.0, 3.0, 6.0]])
+    >>> edges = np.array([0, 2, 4])
+    >>> bin_rows(rows, starts=edges[:-1], stops=edges[1:], reduce="mean", dtype="f8").tolist()
+    [[1.5, 4.5]]
+    """
+    shape = (*rows.shape[:-1], len(starts))
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    out = np.empty((len(flat), len(starts)), dtype)
+    if rows.dtype.kind == "f" and reduce in ("mean", "sum", "std"):
+        first, last = (frozen(ends, np.dtype("u8")) for ends in (starts, stops))
+        samples = frozen(flat, np.dtype("f8" if rows.dtype.itemsize == 8 else "f4"))
+        if reduce == "std":
+            _std(samples, first, last, out)
+        else:
+            _add(samples, first, last, reduce == "mean", out)
+        return out.reshape(shape)
+    frames = np.arange(len(flat))
+    for bins, width in _runs(starts, stops):
+        block = flat[:, None, starts[bins.start] : stops[bins.stop - 1]]
+        # an array of its own: every further memory layout would be compiled anew
+        made = np.empty((len(flat), 1, bins.stop - bins.start), dtype)
+        bin_frames(block, frames, frames + 1, width=(1, width), reduce=reduce, out=made)
+        out[:, bins] = made[:, 0]
+    return out.reshape(shape)
+
+
+def bin_rows_by(
+    rows: np.ndarray,
+    *,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    function: Callable[..., Any],
+    along_axis: bool,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Reduce bins of samples by any function.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (..., samples)
+        Real numbers or booleans.
+    starts, stops : ndarray of int, shape (bins,)
+        Samples ``[start, stop)`` of each bin, in order and without overlap.
+    function : callable
+        ``function(values, axis=-1)``, or ``function(values)`` of the samples of one bin. Values
+        are of ``dtype`` and not writeable.
+    along_axis : bool
+        Whether it takes ``axis``.
+    dtype : dtype
+        Of the values and of the result.
+
+    Returns
+    -------
+    ndarray, shape (..., bins)
+
+    Raises
+    ------
+    ArgumentError
+        If the function does not make one number of each bin.
+    """
+    out = np.empty((*rows.shape[:-1], len(starts)), dtype)
+    for bins, width in _runs(starts, stops):
+        used = rows[..., starts[bins.start] : stops[bins.stop - 1]]
+        whole = used.shape[-1] // width
+        pieces = [(slice(0, whole), width)] if whole else []
+        if used.shape[-1] % width:
+            pieces.append((slice(whole, whole + 1), used.shape[-1] % width))
+        for which, wide in pieces:
+            first = which.start * width
+            values = used[..., first : first + (which.stop - which.start) * wide]
+            values = np.ascontiguousarray(values, dtype).reshape(*rows.shape[:-1], -1, wide)
+            at = slice(bins.start + which.start, bins.start + which.stop)
+            out[..., at] = _applied(function, read_only(values), along_axis)
+    return out
+
+
+def _applied(function: Callable[..., Any], values: np.ndarray, along_axis: bool) -> np.ndarray:
+    if along_axis:
+        made = np.asarray(function(values, axis=-1))
+    else:
+        each = [np.asarray(function(one)) for one in values.reshape(-1, values.shape[-1])]
+        alike = {one.shape for one in each} == {()}
+        made = np.array(each).reshape(values.shape[:-1]) if alike else np.asarray(each[0])
+    if made.shape != values.shape[:-1] or made.dtype.kind not in "biuf":
+        name = getattr(function, "__name__", "the function")
+        raise ArgumentError(
+            f"bin(reduce={name}) must make one real number of each bin, but of an array of the "
+            f"shape {values.shape if along_axis else values.shape[-1:]} it made {made.dtype} of "
+            f"the shape {made.shape}. Bins are along the last axis."
+        )
+    return made
+
+
+def _runs(starts: np.ndarray, stops: np.ndarray) -> Iterator[tuple[slice, int]]:
+    """Yield bins that follow each other and are of one width, but for the last one."""
+    widths = stops - starts
+    new = (starts[1:] != stops[:-1]) | (widths[1:] > widths[:-1])
+    new[1:] |= widths[1:-1] < widths[:-2]  # what follows a shorter bin
+    borders = [0, *(np.flatnonzero(new) + 1).tolist(), len(starts)]
+    for first, last in itertools.pairwise(borders):
+        if last > first:
+            yield slice(first, last), int(widths[first])
+
+
+@compiled
+def _four_alike(starts: Any, stops: Any, k: Any) -> bool:
+    """Tell whether the next four bins are of one width."""
+    four = np.uint64(4)
+    if k + four > np.uint64(len(starts)):
+        return False
+    wide = stops[k] - starts[k]
+    alike = True
+    for j in range(k + np.uint64(1), k + four):
+        alike = alike and stops[j] - starts[j] == wide
+    return alike
+
+
+@compiled
+def _add(rows: Any, starts: Any, stops: Any, mean: bool, out: Any) -> None:
+    """Add up each bin; four at a time, because each sum waits for the one before it."""
+    # Indexes have no sign: numba would look whether one counts from the end.
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for r in range(len(rows)):
+        row, target = rows[r], out[r]
+        k = np.uint64(0)
+        while k < np.uint64(len(starts)):
+            wide = stops[k] - starts[k]
+            by = wide if mean else one
+            if not _four_alike(starts, stops, k):
+                total = 0.0
+                for i in range(starts[k], stops[k]):
+                    total += row[i]
+                target[k] = total / by
+                k += one
+                continue
+            a, b, c, d = starts[k], starts[k + one], starts[k + two], starts[k + three]
+            first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+            for i in range(wide):
+                first += row[a + i]
+                second += row[b + i]
+                third += row[c + i]
+                fourth += row[d + i]
+            target[k] = first / by
+            target[k + one] = second / by
+            target[k + two] = third / by
+            target[k + three] = fourth / by
+            k += four
+
+
+@compiled
+def _std(rows: Any, starts: Any, stops: Any, out: Any) -> None:
+    """Take the standard deviation of each bin, of deviations from its first sample.
+
+    What cancels in the difference of the two sums is then at most the number of samples times the
+    variance, however far the samples are from 0. Two bins at a time, as in `_add`.
+    """
+    one, two = np.uint64(1), np.uint64(2)
+    for r in range(len(rows)):
+        row, target = rows[r], out[r]
+        k = np.uint64(0)
+        while k < np.uint64(len(starts)):
+            a, wide = starts[k], stops[k] - starts[k]
+            b, step = a, one  # a last bin that has no like is taken twice
+            if k + one < np.uint64(len(starts)) and stops[k + one] - starts[k + one] == wide:
+                b, step = starts[k + one], two
+            pivot_a, pivot_b = np.float64(row[a]), np.float64(row[b])
+            total_a, total_b, squares_a, squares_b = 0.0, 0.0, 0.0, 0.0
+            for i in range(wide):
+                off_a, off_b = row[a + i] - pivot_a, row[b + i] - pivot_b
+                total_a += off_a
+                total_b += off_b
+                squares_a += off_a * off_a
+                squares_b += off_b * off_b
+            target[k] = _spread(total_a / wide, squares_a / wide)
+            if step == two:
+                target[k + one] = _spread(total_b / wide, squares_b / wide)
+            k += step
+
+
+@compiled
+def _spread(mean: float, square: float) -> float:
+    variance = square - mean * mean
+    return 0.0 if variance < 0 else math.sqrt(variance)  # NaN stays NaN
