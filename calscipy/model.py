@@ -32,7 +32,12 @@ LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level awa
 LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb works on
 IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 NEUROPIL, SPIKES = "neuropil", "spikes"  # variables beside the traces
-START = "start"  # of a trial
+NEUROPIL_COEFFICIENT = "neuropil_coefficient"
+START, START_OFFSET, SAMPLE_TIME = "start", "start_offset", "sample_time"  # of trials
+COMPONENT = "component"  # of factorised traces
+RECORDING, RECORDING_TIME = "recording", "recording_time"  # of a sample of joined recordings
+RECORDINGS_ATTR = "recordings"  # on the root: where joined recordings come from
+ONSET = "onset"  # of a stimulus, in s
 TIME_OFFSET = "time_offset"
 Y_SHIFT, X_SHIFT, SCAN_PHASE = "y_shift", "x_shift", "scan_phase"
 BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these
@@ -41,7 +46,7 @@ PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one re
 REGULAR_TOLERANCE = 0.02
 GAP = 0.5  # share of a step by which a longer one means that samples are missing
 
-Kind = Literal["movie", "image", "traces", "events", "rois"]
+Kind = Literal["movie", "image", "traces", "events", "trials", "waveforms", "rois"]
 
 
 def kind(data: xr.DataArray) -> Kind | None:
@@ -57,8 +62,10 @@ def kind(data: xr.DataArray) -> Kind | None:
         return "movie"
     if {Y, X} <= dims and TIME not in dims:
         return "image"
-    if TRIAL in dims:
-        return None
+    if {TRIAL, TIME} <= dims:
+        return "trials"
+    if {EVENT, LAG} <= dims:
+        return "waveforms"
     if {NEURON, TIME} <= dims or dims == {TIME}:
         return "events" if data.dtype == bool else "traces"
     if dims == {PIXEL}:

@@ -200,7 +200,7 @@ def _coords(data: xr.DataArray, times: np.ndarray, neurons: Footprints) -> dict[
         model.NEURON: (model.NEURON, neurons.neurons, {"long_name": "neuron"}),
         model.TIME: (model.TIME, times, {"units": "s", "long_name": "time since the first frame"}),
     }
-    for name in (model.CYCLE, model.EPOCH):
+    for name in (model.CYCLE, model.EPOCH, model.RECORDING, model.RECORDING_TIME):
         if name in data.coords and data[name].dims == (model.FRAMES,):
             coords[name] = (model.TIME, data[name].values, data[name].attrs)
     if model.CHANNEL in data.coords:
