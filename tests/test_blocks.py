@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+from dataclasses import dataclass
 
 import dask
 import dask.array as da
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import calscipy as cs
 from calscipy import blocks
 from calscipy.blocks import time
-from calscipy.errors import ChunkError
+from calscipy.errors import ArgumentError, ChunkError, RowError
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -156,28 +157,22 @@ def test_a_pickled_chain_computes_the_same_and_forgets_its_steps():
 # -- rows along time -----------------------------------------------------------------------
 
 
-def minus_mean(rows, *others, scale=1.0, labels=None):
-    """Take the mean of what is there from every row; add further rows and the labels."""
+def minus_mean(rows, *others, scale=1.0):
+    """Take the mean of what is there from every row; add further rows."""
     count = np.maximum(np.isfinite(rows).sum(axis=-1, keepdims=True), 1)
-    out = (rows - np.nansum(rows, axis=-1, keepdims=True) / count) * scale + sum(others)
-    if labels is not None:
-        assert len(labels) == len(rows)
-        out = out + np.asarray(labels).reshape(-1, *[1] * (rows.ndim - 1))
-    return out
+    return (rows - np.nansum(rows, axis=-1, keepdims=True) / count) * scale + sum(others)
 
 
 @pytest.mark.parametrize("chunks", [(2, 9), (4, 9), ((1, 3), 9)])
 @pytest.mark.parametrize("others", [0, 2])
-@pytest.mark.parametrize("labelled", [False, True])
-def test_rows_epoch_by_epoch(chunks, others, labelled):
+def test_rows_epoch_by_epoch(chunks, others):
     rng = np.random.default_rng(0)
     rows, *more = rng.random((others + 1, 4, 9))
     parts = [slice(0, 4), slice(4, 9)]
-    labels = np.array([100, 200, 300, 400]) if labelled else None
     expected = np.concatenate(
-        [minus_mean(rows[:, p], *(m[:, p] for m in more), labels=labels) for p in parts], axis=1
+        [minus_mean(rows[:, p], *(m[:, p] for m in more)) for p in parts], axis=1
     )
-    options = {"parts": parts, "dtype": np.dtype("f8"), "labels": labels}
+    options = {"parts": parts, "dtype": np.dtype("f8")}
     lazy = da.from_array(rows, chunks=chunks)
     mixed = [da.from_array(m, chunks=(3, 5)) if at else m for at, m in enumerate(more)]
     for data, with_them in ((rows, more), (lazy, more), (lazy, mixed)):
@@ -216,7 +211,9 @@ def test_rows_have_names_that_follow_content():
         name(dtype=np.dtype("f8")),
         name(valid=np.arange(9) > 1),
         name(valid=np.arange(9) > 2),
-        name(labels=np.arange(4)),
+        name(verb="dfof"),
+        name(names=Names((4, 5, 6, 7))),
+        name(names=Names((4, 5, 6, 8))),
         name(others=(np.zeros((4, 9)),)),
     ]
     assert len({name(), *changed}) == 1 + len(changed)
@@ -264,19 +261,135 @@ def test_pixels_reach_the_kernel_a_few_at_a_time(monkeypatch, piece, threads, sh
         assert len(seen) == 2 * 24 // rows_at_once
 
 
-def test_labelled_rows_stay_together(monkeypatch):
+@pytest.mark.parametrize("lazy", [False, True])
+def test_other_rows_have_masks_of_their_own(lazy):
+    data, other, third = np.arange(72).reshape(3, 2, 3, 4).astype("u2")
+    mask = np.array([True, False, True, True])
+    wrap = (lambda array: da.from_array(array, chunks=(1, 3, 4))) if lazy else np.asarray
+    out = blocks.along_time(
+        wrap(data),
+        lambda rows, *others: rows + sum(others),
+        parts=[slice(0, 4)],
+        dtype=np.dtype("f4"),
+        work=np.dtype("f4"),
+        others=(wrap(other), wrap(third)),
+        others_valid=(None, mask),
+    )
+    np.testing.assert_array_equal(out, np.where(mask, data * 1.0 + other + third, np.nan))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_large_arrays_are_shared_among_threads(monkeypatch, threads):
+    seen = []
+
+    def kernel(rows):
+        seen.append(rows.shape)
+        return rows * 2
+
+    rows = np.random.default_rng(0).random((7, 30))
+    monkeypatch.setattr(time, "CPU_COUNT", threads)
+    monkeypatch.setattr(time, "WORTH_THREADS", rows.size)
+    out = blocks.along_time(rows, kernel, parts=[slice(0, 30)], dtype=np.dtype("f8"))
+    np.testing.assert_array_equal(out, rows * 2)
+    expected = {1: [(7, 30)], 3: [(1, 30), (3, 30), (3, 30)]}
+    assert sorted(seen) == expected[threads]
+
+
+def test_after_an_error_nothing_more_is_begun(monkeypatch):
+    begun = []
+
+    def kernel(rows):
+        begun.append(len(rows))
+        raise OverflowError("too much")
+
+    monkeypatch.setattr(time, "CPU_COUNT", 2)
+    monkeypatch.setattr(time, "WORTH_THREADS", 1)
     monkeypatch.setattr(time, "PIECE", 1)
-    calls = []
+    with pytest.raises(OverflowError, match="too much"):
+        blocks.along_time(np.ones((500, 9)), kernel, parts=[slice(0, 9)], dtype=np.dtype("f8"))
+    assert len(begun) < 10
 
-    def kernel(rows, labels):
-        calls.append(list(labels))
-        return rows
 
-    rows = np.ones((4, 9))
-    options = {"parts": [slice(0, 9)], "dtype": np.dtype("f8"), "labels": np.arange(4)}
-    blocks.along_time(rows, kernel, **options)
-    blocks.along_time(da.from_array(rows, chunks=(3, 9)), kernel, **options).compute()
-    assert sorted(calls) == [[0, 1, 2], [0, 1, 2, 3], [3]]
+# -- rows that a kernel reports ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Names:
+    labels: tuple
+
+    def __call__(self, at):
+        return "neurons " + ", ".join(str(self.labels[n]) for n in at[0])
+
+
+def without_negative(rows):
+    bad = np.flatnonzero((rows < 0).any(axis=-1))
+    if bad.size:
+        raise RowError(bad, "have samples below 0. Add a constant.")
+    return rows
+
+
+@pytest.mark.parametrize("piece", [1, 10, 10**6])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(6, 8), (2, 3, 8), (8,)])
+def test_one_error_names_all_rows_that_were_refused(monkeypatch, piece, threads, shape):
+    monkeypatch.setattr(time, "PIECE", piece)
+    monkeypatch.setattr(time, "CPU_COUNT", threads)
+    monkeypatch.setattr(time, "WORTH_THREADS", 1)
+    rows = np.ones(shape)
+    flat = rows.reshape(-1, 8)
+    flat[0, 2] = flat[0, 6] = flat[-1, 7] = -1  # in two epochs
+    places = []
+    options = {"parts": [slice(0, 4), slice(4, 8)], "dtype": np.dtype("f8"), "verb": "noise"}
+
+    def names(at):
+        places.extend(np.transpose(at).tolist())
+        return "these"
+
+    with pytest.raises(ArgumentError, match=r"^noise: these have samples below 0\. Add a const"):
+        blocks.along_time(rows, without_negative, names=names, **options)
+    expected = np.argwhere((rows < 0).any(axis=-1)).tolist()
+    assert places == (expected if len(shape) > 1 else [])
+    with pytest.raises(ArgumentError, match=r"^noise: some rows have samples below 0"):
+        blocks.along_time(rows, without_negative, **options)
+
+
+def test_refused_rows_of_a_chunk_have_their_names():
+    rows = np.ones((5, 8))
+    rows[[2, 4], 3] = -1
+    lazy = da.from_array(rows, chunks=((2, 3), 8))
+    names = Names(("a", "b", "c", "d", "e"))
+    options = {"parts": [slice(0, 8)], "dtype": np.dtype("f8"), "names": names, "verb": "noise"}
+    result = blocks.along_time(lazy, without_negative, **options)
+    with pytest.raises(ArgumentError, match=r"noise: neurons c, e have samples below 0\. Add"):
+        result.compute()
+    np.testing.assert_array_equal(result[:2], 1)
+
+
+def flag_negative(rows, *, flag):
+    flag(np.flatnonzero((rows < 0).any(axis=-1)))
+    return rows
+
+
+def test_flagged_rows_are_named_once_for_an_array_and_once_in_a_task(monkeypatch):
+    monkeypatch.setattr(time, "PIECE", 1)
+    rows = np.ones((5, 8))
+    rows[[0, 2, 4], 3] = rows[2, 7] = -1
+    named = []
+    options = {
+        "parts": [slice(0, 4), slice(4, 8)],
+        "dtype": np.dtype("f8"),
+        "names": Names(("a", "b", "c", "d", "e")),
+        "flagged": named.append,
+    }
+    blocks.along_time(rows, flag_negative, **options)
+    assert named == ["neurons a, c, e"]
+    named.clear()
+    lazy = da.from_array(rows, chunks=((2, 3), 8))
+    blocks.along_time(lazy, flag_negative, **options).compute()
+    assert sorted(named) == ["neurons a", "neurons c, e"]
+    named.clear()
+    blocks.along_time(np.abs(rows), flag_negative, **options)
+    assert named == []
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((40, 8, 6), 0), ((8, 6, 40), 2)])

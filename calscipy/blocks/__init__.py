@@ -7,6 +7,7 @@ from calscipy.blocks.device import gpu_available
 from calscipy.blocks.filters import INVALID, FilterLayer, Halo, Step, filtered, total_halo
 from calscipy.blocks.regions import Regions, roi_means
 from calscipy.blocks.time import along_time, whole_time
+from calscipy.blocks.time_reductions import reduce_time
 
 __all__ = [
     "INVALID",
@@ -17,6 +18,7 @@ __all__ = [
     "along_time",
     "filtered",
     "gpu_available",
+    "reduce_time",
     "roi_means",
     "total_halo",
     "whole_time",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -14,13 +17,17 @@ import numpy as np
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
-from calscipy.errors import ChunkError
+from calscipy.errors import ArgumentError, ChunkError, RowError
 from calscipy.options import get_option
 
-PIECE = 2**19  # samples that a kernel works on at a time: 2 MiB of float32 stay in the cache
+PIECE = 2**18  # samples that a kernel works on at a time: 1 MiB of float32 stays in the cache
+WORTH_THREADS = 2**17  # samples from which on a pool of threads costs less than it gains
 RESULT_BYTES = 4  # of a sample of float32
 MOST_TASKS = 200_000  # of putting frames together to tiles; building them takes seconds
 TURNED = 64  # frames turned at a time: all at once is four times slower, out of the cache
+FLAG = ""  # in place of a reason: rows that a kernel worked on, but flagged
+
+Names = Callable[[tuple[np.ndarray, ...]], str]
 
 
 def along_time(
@@ -32,13 +39,16 @@ def along_time(
     work: np.dtype | None = None,
     valid: Any = None,
     others: tuple[Any, ...] = (),
-    labels: np.ndarray | None = None,
+    others_valid: tuple[Any, ...] = (),
+    verb: str = "",
+    names: Names | None = None,
+    flagged: Callable[[str], None] | None = None,
     **arguments: Any,
 ) -> Any:
     """Apply a kernel to rows of the whole time axis, each epoch by itself.
 
-    Rows without labels (pixels) are handed to the kernel a few at a time, contiguous and as
-    ``work``. A task then holds its input, its output and some small arrays, however many copies
+    Rows are handed to the kernel a few at a time, contiguous and as ``work``, in arrays by several
+    threads. A task then holds its input, its output and some small arrays, however many copies
     the kernel makes. What the kernel makes of a row must not depend on the rows that come with it.
 
     Parameters
@@ -46,35 +56,60 @@ def along_time(
     data : ndarray or dask.array.Array, shape (..., samples)
         Rows; a dask array must have one chunk along time (see ``whole_time``).
     kernel : callable
-        ``kernel(rows, *others, **arguments)``, shape of its result as that of ``rows``.
+        ``kernel(rows, *others, **arguments)``, shape of its result as that of ``rows``. It may
+        raise `RowError`; all pieces are tried, and one error names all rows that were refused.
     parts : list of slice
         Epochs.
     dtype : dtype
         Of the result.
     work : dtype, optional
-        Of the rows that the kernel gets; that of ``data`` by default.
+        Of the rows that the kernel gets, and of other rows that are integers; that of ``data`` by
+        default.
     valid : ndarray of bool, broadcastable to data, optional
         Samples that are False reach the kernel as NaN.
     others : tuple of arrays of the same shape
         Further rows for the kernel.
-    labels : ndarray, shape of the first dimension, optional
-        Names of the rows, handed to the kernel as ``labels``.
+    others_valid : tuple of (ndarray of bool or None), optional
+        The same as ``valid`` for each of the others.
+    verb : str, optional
+        What messages begin with.
+    names : callable, optional
+        ``names(at)``: what the rows at some places (one array of indices for each leading
+        dimension) are called in messages.
+    flagged : callable, optional
+        Called once for the array, or once in a dask task, with the names of the rows that the
+        kernel flagged. The kernel then gets the argument ``flag``, a function of row numbers.
     """
-    rows = _Rows(kernel, tuple(parts), np.dtype(dtype), work or data.dtype, arguments, labels)
     operands = [data, *others]
+    masks = [valid, *others_valid, *[None] * (len(others) - len(others_valid))]
+    rows = _Rows(
+        kernel,
+        tuple(parts),
+        np.dtype(dtype),
+        np.dtype(work or data.dtype),
+        arguments,
+        tuple(mask is not None for mask in masks),
+        verb,
+        names,
+        flagged,
+    )
+    given = [mask for mask in masks if mask is not None]
     if not any(isinstance(operand, da.Array) for operand in operands):
-        return rows(*operands, valid=valid, threads=CPU_COUNT)
+        return rows(*operands, *given, threads=CPU_COUNT)
     chunks = next(o.chunks for o in operands if isinstance(o, da.Array))
     lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
     lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
-    if valid is not None:
-        valid = np.reshape(valid, (1,) * (data.ndim - valid.ndim) + valid.shape)
-        small = tuple(c if n > 1 else 1 for c, n in zip(chunks, valid.shape, strict=True))
-        lazy.append(da.broadcast_to(da.from_array(valid, small), data.shape, chunks=chunks))
-        rows = replace(rows, masked=True)
+    lazy += [_lazy_mask(mask, data.shape, chunks) for mask in given]
     return da.map_blocks(
         rows, *lazy, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype), name=None
     )
+
+
+def _lazy_mask(mask: np.ndarray, shape: tuple[int, ...], chunks: Any) -> da.Array:
+    """Broadcast a mask without making it larger than it is."""
+    mask = np.reshape(mask, (1,) * (len(shape) - mask.ndim) + mask.shape)
+    small = tuple(c if n > 1 else 1 for c, n in zip(chunks, mask.shape, strict=True))
+    return da.broadcast_to(da.from_array(mask, small), shape, chunks=chunks)
 
 
 @dataclass(frozen=True)
@@ -86,60 +121,58 @@ class _Rows:
     dtype: np.dtype
     work: np.dtype
     arguments: Mapping[str, Any]
-    labels: np.ndarray | None = None
-    masked: bool = False
+    masked: tuple[bool, ...]  # which of the data and the others have a mask
+    verb: str
+    names: Names | None
+    flagged: Callable[[str], None] | None
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
         parts = [(part.start, part.stop) for part in self.parts]
         kinds = (str(self.dtype), str(self.work))
-        return name, parts, kinds, dict(self.arguments), self.labels, self.masked
+        words = (self.verb, self.names, self.flagged)
+        return name, parts, kinds, dict(self.arguments), self.masked, words
 
-    def __call__(
-        self, *rows: Any, valid: Any = None, threads: int = 1, block_info: Any = None
-    ) -> np.ndarray:
-        if self.masked:
-            *rows, valid = rows  # type: ignore[assignment]
-        data, *others = (on_host(r) for r in rows)
-        if valid is not None:
-            valid = np.broadcast_to(valid, data.shape)
-        arguments = dict(self.arguments)
-        if self.labels is not None:
-            names = self.labels
-            if block_info:
-                names = names[slice(*block_info[0]["array-location"][0])]
-            arguments["labels"] = names
-        out = np.empty(data.shape, self.dtype)
-        most = max(1, PIECE // max(1, data.shape[-1]))
-        if self.labels is not None:  # a kernel that names some rows does so once
-            most = data.size
-        steps = _steps(data.shape[:-1], most)
-        boxes = list(_boxes(data.shape[:-1], steps))
+    def __call__(self, *given: Any, threads: int = 1, block_info: Any = None) -> np.ndarray:
+        operands = [on_host(rows) for rows in given[: len(self.masked)]]
+        left = iter(given[len(self.masked) :])
+        shape = operands[0].shape
+        masks = [np.broadcast_to(next(left), shape) if has else None for has in self.masked]
+        corner = [start for start, _ in block_info[0]["array-location"]] if block_info else None
+        reports = _Reports(corner or [0] * len(shape))
+        out = np.empty(shape, self.dtype)
 
-        def work(some: Sequence[tuple[slice, ...]]) -> None:
-            rooms: list[np.ndarray | None] = [None] * (1 + len(others))
-            for box in some:
-                given = [self._ready(data[box], None if valid is None else valid[box], rooms, 0)]
-                for at, other in enumerate(others, 1):
-                    given.append(self._ready(other[box], None, rooms, at))
-                for part in self.parts:
-                    result = self.kernel(*(rows[..., part] for rows in given), **arguments)
+        def work(box: tuple[slice, ...], rooms: list[np.ndarray | None]) -> None:
+            rows = [
+                self._ready(operand[box], None if mask is None else mask[box], rooms, at)
+                for at, (operand, mask) in enumerate(zip(operands, masks, strict=True))
+            ]
+            arguments = dict(self.arguments)
+            if self.flagged is not None:
+                arguments["flag"] = functools.partial(reports.add, FLAG, box, rows[0].shape[:-1])
+            for part in self.parts:
+                try:
+                    result = self.kernel(*(some[..., part] for some in rows), **arguments)
+                except RowError as error:
+                    reports.add(error.reason, box, rows[0].shape[:-1], error.rows)
+                else:
                     out[(*box, part)] = result
 
-        share = -(-len(boxes) // threads)
-        if threads == 1 or share < 2:
-            work(boxes)
+        most = PIECE // max(1, shape[-1])
+        if operands[0].size < WORTH_THREADS:
+            threads = 1
         else:
-            shares = [boxes[at : at + share] for at in range(0, len(boxes), share)]
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, shares))
+            most = min(most, -(-math.prod(shape[:-1]) // threads))
+        steps = _steps(shape[:-1], max(1, most))
+        _share_out(work, _boxes(shape[:-1], steps), threads, len(operands))
+        reports.hand_over(self.verb, self.names, self.flagged)
         return out
 
     def _ready(
         self, rows: np.ndarray, valid: np.ndarray | None, rooms: list[np.ndarray | None], at: int
     ) -> np.ndarray:
         """Return rows as the kernel takes them, in a room that is used again if they are copied."""
-        kind = self.work if at == 0 else rows.dtype
+        kind = self.work if at == 0 or rows.dtype.kind != "f" else rows.dtype
         if valid is not None and kind.kind != "f":
             kind = np.dtype("f4")
         if valid is None and rows.dtype == kind and rows.flags.c_contiguous:
@@ -154,6 +187,70 @@ class _Rows:
         if valid is not None:
             np.copyto(ready, np.nan, where=~valid)
         return ready
+
+
+class _Reports:
+    """Rows that a kernel refused or flagged, from all pieces of an array."""
+
+    def __init__(self, corner: Sequence[int]) -> None:
+        self._corner = corner  # of this block in the whole array
+        self._rows: dict[str, list[tuple[np.ndarray, ...]]] = defaultdict(list)
+
+    def add(
+        self, reason: str, box: tuple[slice, ...], shape: tuple[int, ...], rows: Sequence[int]
+    ) -> None:
+        """Note the rows of one piece, which are numbered over all of its leading dimensions."""
+        if reason == FLAG and not len(rows):
+            return
+        at = np.unravel_index(np.asarray(rows, int), shape) if shape else ()
+        starts = [a.start + b for a, b in zip(box, self._corner, strict=False)]
+        self._rows[reason].append(tuple(a + b for a, b in zip(at, starts, strict=True)))
+
+    def hand_over(
+        self, verb: str, names: Names | None, flagged: Callable[[str], None] | None
+    ) -> None:
+        """Call ``flagged`` with the names of flagged rows, and raise if rows were refused."""
+
+        def named(reason: str) -> str:
+            places = [np.concatenate(at) for at in zip(*self._rows[reason], strict=True)]
+            at = tuple(np.unique(places, axis=1)) if places else ()
+            return names(at) if names else "some rows"
+
+        refused = [reason for reason in self._rows if reason != FLAG]
+        if refused:
+            text = " ".join(f"{named(reason)} {reason}" for reason in refused)
+            raise ArgumentError(f"{verb}: {text}" if verb else text)
+        if flagged is not None and FLAG in self._rows:
+            flagged(named(FLAG))
+
+
+def _share_out(
+    work: Callable[[tuple[slice, ...], list[np.ndarray | None]], None],
+    boxes: Iterator[tuple[slice, ...]],
+    threads: int,
+    operands: int,
+) -> None:
+    """Do the work on each box: every thread takes the next one and keeps its own rooms."""
+    taking = threading.Lock()
+
+    def take_turns(_: int) -> None:
+        rooms: list[np.ndarray | None] = [None] * operands
+        while True:
+            with taking:
+                box = next(boxes, None)
+            if box is None:
+                return
+            work(box, rooms)
+
+    if threads == 1:
+        take_turns(0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            list(pool.map(take_turns, range(threads)))
+        finally:
+            with taking:
+                list(boxes)  # after an error, or Ctrl-C, nothing is left for the other threads
 
 
 def _steps(shape: Sequence[int], most: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Baseline fluorescence F₀ of traces: constant per row, low-passed, or following slow changes.
+"""Baseline fluorescence F₀ of traces: one level for each row.
 
 Every function takes ``f`` with time as its last axis and any number of leading axes. NaN marks a
 missing sample: it changes no other sample's value, and F₀ is finite wherever a row has any valid
@@ -7,14 +7,15 @@ sample, also at the missing ones. Integers become float32; a row that is all NaN
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 from calscipy.errors import ArgumentError
+from calscipy.kernels.compiled import compiled, compiled_fast, frozen
+from calscipy.kernels.percentile import check_percentile, row_percentile
 
 __all__ = [
     "as_float",
@@ -22,13 +23,13 @@ __all__ = [
     "mean_baseline",
     "median_baseline",
     "percentile_baseline",
-    "rolling_percentile_baseline",
     "rows_by_gaps",
 ]
 
 MOST_TAPS = 30  # of the low-pass filter, as in CalSciPy 0.3.5 and FISSA
 LEAST_WEIGHT = 0.5  # of the filter that must lie on valid samples
-PIECE = 2**22  # samples worked on at a time where intermediates are larger than the input
+PIECE = 2**16  # samples filtered at a time, which stay in the cache for the percentile
+TILE = 512  # samples that the filter sums up at a time: its sums stay in the nearest cache
 
 
 def as_float(f: ArrayLike) -> np.ndarray:
@@ -87,11 +88,6 @@ def _constant(level: np.ndarray, f: np.ndarray) -> np.ndarray:
     """One level per row, repeated over the samples of ``f``."""
     column = level.astype(f.dtype).reshape(*f.shape[:-1], 1)
     return np.broadcast_to(column, f.shape).copy()
-
-
-def _check_percentile(percentile: float) -> None:
-    if not 0 <= percentile <= 100:
-        raise ArgumentError(f"percentile must lie between 0 and 100, not {percentile!r}.")
 
 
 def mean_baseline(f: ArrayLike) -> np.ndarray:
@@ -163,19 +159,8 @@ def percentile_baseline(f: ArrayLike, *, percentile: float) -> np.ndarray:
     >>> percentile_baseline([0.0, 1.0, 2.0, 3.0, 40.0], percentile=25).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    _check_percentile(percentile)
     f = as_float(f)
-    return _constant(_row_percentile(_as_rows(f), percentile), f)
-
-
-def _row_percentile(rows: np.ndarray, percentile: float) -> np.ndarray:
-    level = np.full(len(rows), np.nan)
-    for members, valid, samples in rows_by_gaps(rows):
-        if valid.any():
-            exact = samples.astype(np.float64, copy=False)
-            with np.errstate(invalid="ignore", over="ignore"):  # infinite samples
-                level[members] = np.percentile(exact, percentile, axis=1)
-    return level
+    return _constant(row_percentile(_as_rows(f), percentile), f)
 
 
 def low_pass_baseline(
@@ -193,7 +178,8 @@ def low_pass_baseline(
     f : array_like, shape (..., samples)
         Fluorescence. Rows with NaN are filtered by normalised convolution: every output is the
         weighted mean of the valid samples in reach, and those with less than half of the weight on
-        valid samples, or missing themselves, do not enter the percentile.
+        valid samples, or missing themselves, do not enter the percentile. Infinite samples
+        count as missing.
     frame_rate : float
         Frames per second.
     cutoff : float, default 1.0
@@ -217,33 +203,37 @@ def low_pass_baseline(
     >>> low_pass_baseline(f, frame_rate=30.0).round(6)[:3].tolist()
     [100.0, 100.0, 100.0]
     """
-    _check_percentile(percentile)
+    check_percentile(percentile)
     if not (frame_rate > 0 and cutoff > 0):
         raise ArgumentError(
             f"frame_rate and cutoff must be above 0 Hz, not {frame_rate!r} and {cutoff!r}."
         )
     f = as_float(f)
-    rows = _as_rows(f)
+    rows = frozen(_as_rows(f))
     taps = _taps(rows.shape[1])
     if taps < 2 or cutoff >= frame_rate / 2:
-        return _constant(_row_percentile(rows, percentile), f)
+        return _constant(row_percentile(rows, percentile), f)
+    weights = frozen(_weights(taps, cutoff, frame_rate), rows.dtype)
+    step = max(1, PIECE // rows.shape[1])
+    smooth = np.empty((min(step, len(rows)), rows.shape[1]), rows.dtype)
+    level = np.empty(len(rows))
+    for start in range(0, len(rows), step):
+        piece = rows[start : start + step]
+        _low_passed(piece, weights, smooth)
+        level[start : start + step] = row_percentile(smooth[: len(piece)], percentile)
+    scattered = np.isnan(level)  # single samples here and there, or none
+    if scattered.any():
+        level[scattered] = row_percentile(rows[scattered], percentile)
+    return _constant(level, f)
+
+
+@functools.lru_cache(maxsize=16)  # pixels come in many pieces
+def _weights(taps: int, cutoff: float, frame_rate: float) -> np.ndarray:
+    """Weights of the filter, forwards and backwards at once, from the centre on."""
     from scipy import signal  # takes a second to import
 
-    weights = signal.firwin(taps, cutoff, window="hamming", fs=frame_rate)
-    level = np.full(len(rows), np.nan)
-    gapped = np.isnan(rows).any(axis=1)
-    complete = np.flatnonzero(~gapped)
-    step = max(1, PIECE // rows.shape[1])
-    for start in range(0, len(complete), step):
-        piece = complete[start : start + step]
-        with np.errstate(invalid="ignore", over="ignore"):  # infinite samples
-            smooth = signal.filtfilt(
-                weights, [1.0], rows[piece].astype(np.float64), axis=-1, padlen=3 * taps
-            )
-        level[piece] = _row_percentile(smooth, percentile)
-    for row in np.flatnonzero(gapped):
-        level[row] = _gapped_level(rows[row].astype(np.float64), weights, percentile)
-    return _constant(level, f)
+    once = signal.firwin(taps, cutoff, window="hamming", fs=frame_rate)
+    return np.asarray(np.convolve(once, once[::-1])[taps - 1 :])
 
 
 def _taps(samples: int) -> int:
@@ -253,104 +243,108 @@ def _taps(samples: int) -> int:
     return taps - (3 * taps == samples)
 
 
-def _gapped_level(row: np.ndarray, weights: np.ndarray, percentile: float) -> float:
-    """Percentile of a row with missing samples, low-passed by normalised convolution."""
-    valid = ~np.isnan(row)
-    if not valid.any():
-        return np.nan
-    kernel = np.convolve(weights, weights[::-1])  # forwards and backwards at once
-    reach = len(weights) - 1
-    # filtfilt's odd extension: a row that lacks its end sample has none on that side
-    before = 2 * row[0] - row[reach:0:-1]
-    after = 2 * row[-1] - row[-2 : -reach - 2 : -1]
-    extended = np.concatenate([before, row, after])
-    there = ~np.isnan(extended)
-    weight = np.convolve(there.astype(np.float64), kernel, mode="valid")
-    total = np.convolve(np.where(there, extended, 0.0), kernel, mode="valid")
-    use = valid & (weight >= LEAST_WEIGHT)
-    if not use.any():  # only scattered single samples
-        return float(np.percentile(row[valid], percentile))
-    return float(np.percentile(total[use] / weight[use], percentile))
-
-
-def rolling_percentile_baseline(f: ArrayLike, *, window: int, percentile: float) -> np.ndarray:
-    """Percentile of the samples around each sample.
-
-    The sample at rank ``int(count * percentile / 100)`` of the sorted window is taken, without
-    interpolation, and the trace is mirrored at its ends (``d c b a | a b c d | d c b a``), as
-    `scipy.ndimage.percentile_filter` does.
-
-    Parameters
-    ----------
-    f : array_like, shape (..., samples)
-        Fluorescence. A window with missing samples takes the same rank among those it has. Where a
-        gap is longer than the window, F₀ is interpolated linearly across it, and continued
-        as a constant at the ends of the trace.
-    window : int
-        Length of the window in samples, odd. It may be longer than the trace, which is then
-        mirrored repeatedly.
-    percentile : float
-        From 0 to 100.
-
-    Returns
-    -------
-    ndarray
-        F₀, of the shape of ``f``.
-
-    Examples
-    --------
-    >>> f = np.array([1.0, 2.0, 9.0, 4.0, 5.0])
-    >>> rolling_percentile_baseline(f, window=3, percentile=50).tolist()
-    [1.0, 2.0, 4.0, 5.0, 5.0]
-    """
-    _check_percentile(percentile)
-    if window != int(window) or window < 1 or window % 2 == 0:
-        raise ArgumentError(f"window must be an odd number of samples, not {window!r}.")
-    f = as_float(f)
-    rows = _as_rows(f)
-    baseline = np.full(rows.shape, np.nan, dtype=f.dtype)
-    if rows.shape[1] == 0:
-        return baseline.reshape(f.shape)
-    for row, out in zip(rows, baseline, strict=True):
-        missing = np.isnan(row)
-        if missing.all():
+@compiled
+def _low_passed(rows, weights, smooth):  # type: ignore[no-untyped-def]
+    """Filter rows by a symmetric kernel; NaN where a row has too few samples in reach."""
+    samples, reach = rows.shape[1], weights.size - 1
+    # One by one: rows of one array are not known to be contiguous, and eight times slower.
+    values = np.empty(samples + 2 * reach, rows.dtype)
+    there = np.empty(samples + 2 * reach, rows.dtype)
+    weight = np.empty(samples, rows.dtype)
+    for r in range(rows.shape[0]):
+        # Sums of differences from a sample lose fewer digits than sums of the level itself.
+        level = _first_known(rows[r])
+        _extend(rows[r], level, reach, values)
+        total = smooth[r]
+        if _is_complete(values):
+            _convolve(values, weights, total)
+            _add_level(level, total)
             continue
-        # A NaN would upset the order of the filter's running window for the rest of the row.
-        whole = np.where(missing, row[~missing][0], row) if missing.any() else row
-        # 1-D calls: the same filter over a 2-D array is hundreds of times slower.
-        out[:] = ndimage.percentile_filter(whole, percentile, size=int(window), mode="reflect")
-        if missing.any():
-            _rank_around_gaps(row, missing, int(window), percentile, out)
-    return baseline.reshape(f.shape)
+        _take_out(values, there)
+        _convolve(values, weights, total)
+        _convolve(there, weights, weight)
+        for i in range(samples):
+            usable = there[i + reach] == 1 and weight[i] >= LEAST_WEIGHT
+            total[i] = total[i] / weight[i] + level if usable else np.nan
 
 
-def _rank_around_gaps(
-    row: np.ndarray, missing: np.ndarray, window: int, percentile: float, out: np.ndarray
-) -> None:
-    """Replace the outputs whose window has missing samples.
+@compiled
+def _first_known(row):  # type: ignore[no-untyped-def]
+    for i in range(row.size):
+        if np.isfinite(row[i]):
+            return row[i]
+    return row[0]
 
-    A sorted list slides along each run of such outputs: at 1801 samples it is six times faster
-    than sorting every window, and needs the memory of one.
-    """
-    samples = len(row)
-    place = np.arange(-(window // 2), samples + window // 2) % (2 * samples)
-    place = np.where(place < samples, place, 2 * samples - 1 - place)
-    lacking = np.concatenate([[0], np.cumsum(missing[place])])
-    touched = lacking[window:] > lacking[:-window]
-    extended = row[place].tolist()
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], touched, [False]])))
-    for start, stop in edges.reshape(-1, 2).tolist():
-        order = sorted(value for value in extended[start : start + window] if value == value)
-        for at in range(start, stop):
-            if at > start:
-                gone, came = extended[at - 1], extended[at - 1 + window]
-                if gone == gone:
-                    del order[bisect_left(order, gone)]
-                if came == came:
-                    insort(order, came)
-            count = len(order)
-            rank = count - 1 if percentile == 100 else int(float(count) * percentile / 100.0)
-            out[at] = order[rank] if count else np.nan
-    empty = np.isnan(out)
-    if empty.any():
-        out[empty] = np.interp(np.flatnonzero(empty), np.flatnonzero(~empty), out[~empty])
+
+@compiled
+def _extend(row, level, reach, values):  # type: ignore[no-untyped-def]
+    """Mirror a row in its end samples, as filtfilt does; without one there is nothing beyond it."""
+    samples = row.size
+    inside = values[reach : reach + samples]
+    for i in range(samples):
+        inside[i] = row[i] - level
+    for i in range(1, reach + 1):
+        values[reach - i] = 2 * inside[0] - inside[i]
+        values[reach + samples - 1 + i] = 2 * inside[samples - 1] - inside[samples - 1 - i]
+
+
+@compiled
+def _is_complete(values):  # type: ignore[no-untyped-def]
+    missing = 0
+    for i in range(values.size):
+        missing += values[i] - values[i] != 0  # NaN and infinite
+    return missing == 0
+
+
+@compiled
+def _take_out(values, there):  # type: ignore[no-untyped-def]
+    """Put zeros where values are missing, and tell where they are not."""
+    for i in range(values.size):
+        known = np.isfinite(values[i])
+        there[i] = known
+        if not known:
+            values[i] = 0
+
+
+@compiled
+def _add_level(level, total):  # type: ignore[no-untyped-def]
+    for i in range(total.size):
+        total[i] += level
+
+
+@compiled
+def _convolve(values, weights, total):  # type: ignore[no-untyped-def]
+    reach = weights.size - 1
+    for start in range(0, total.size, TILE):
+        some = total[start : start + TILE]
+        near = values[start : start + some.size + 2 * reach]
+        some[:] = 0
+        _add(near[reach:], weights[0], some)
+        for k in range(1, reach - 2, 4):
+            before, after = near[reach - k - 3 :], near[reach + k :]
+            _add_four(before, after, weights[k : k + 4], some)
+        for k in range(1 + reach // 4 * 4, reach + 1):
+            _add(near[reach - k :], weights[k], some)
+            _add(near[reach + k :], weights[k], some)
+
+
+@compiled
+def _add(values, weight, some):  # type: ignore[no-untyped-def]
+    for i in range(some.size):
+        some[i] += weight * values[i]
+
+
+@compiled_fast("contract")
+def _add_four(before, after, weights, some):  # type: ignore[no-untyped-def]
+    """Add four pairs of samples at once, so that the sums are loaded and stored less often."""
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    before_b, before_c, before_d = before[2:], before[1:], before[0:]
+    before = before[3:]
+    after_b, after_c, after_d = after[1:], after[2:], after[3:]
+    for i in range(some.size):
+        some[i] += (
+            a * (before[i] + after[i])
+            + b * (before_b[i] + after_b[i])
+            + c * (before_c[i] + after_c[i])
+            + d * (before_d[i] + after_d[i])
+        )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from calscipy import blocks, model
-from calscipy.errors import ArgumentError
+from calscipy.errors import ArgumentError, first_few
 
 
 def along_time(
@@ -19,33 +20,78 @@ def along_time(
     verb: str,
     dtype: np.dtype | type | None = None,
     others: tuple[xr.DataArray, ...] = (),
-    labels: np.ndarray | None = None,
+    flagged: Callable[[str], None] | None = None,
     split_epochs: bool = True,
     **arguments: Any,
 ) -> xr.DataArray:
     """Apply a kernel to every trace or pixel over the whole time axis.
 
-    Epochs are handled one by one and damaged frames reach the kernel as NaN. The result has the
-    dims and coordinates of ``data``.
+    Epochs are handled one by one and damaged frames reach the kernel as NaN, those of ``others``
+    too. The result has the dims and coordinates of ``data``.
+
+    A kernel that raises `RowError` gives an error that names the neurons. With ``flagged``, it is
+    given ``flag``, a function of row numbers; at the end ``flagged`` is called with the names of
+    all flagged rows.
     """
     if data.dtype.kind not in "iuf":
         raise ArgumentError(f"{verb} needs numbers, got an array of {data.dtype}")
     dim = model.time_dim(data, verb)
-    movie = dim == model.FRAMES
     ordered = data.transpose(..., dim)
-    parts = model.epochs(data) if split_epochs else [slice(0, data.sizes[dim])]
+    others = tuple(other.transpose(*data.dims) for other in others)
     result = blocks.along_time(
         _rows(data, dim, verb),
         kernel,
-        parts=parts,
+        parts=model.epochs(data) if split_epochs else [slice(0, data.sizes[dim])],
         dtype=np.dtype(dtype or float_dtype(data)),
-        work=float_dtype(data) if data.dtype.kind != "f" else None,
-        valid=_valid(data, ordered.dims) if movie else None,
-        others=tuple(_rows(other.transpose(*data.dims), dim, verb) for other in others),
-        labels=labels,
+        work=float_dtype(data),
+        valid=_valid(data, ordered.dims),
+        others=tuple(_rows(other, dim, verb) for other in others),
+        others_valid=tuple(_valid(other, ordered.dims) for other in others),
+        verb=verb,
+        names=RowNames.of(ordered),
+        flagged=flagged,
         **arguments,
     )
     return ordered.copy(data=result).transpose(*data.dims)
+
+
+@dataclass(frozen=True)
+class RowNames:
+    """What the rows of an array are called in messages: neurons, or pixels of a movie."""
+
+    dims: tuple[str, ...]
+    labels: tuple[np.ndarray, ...]
+    alone: str = "the traces"  # the name of a single row
+
+    @classmethod
+    def of(cls, ordered: xr.DataArray) -> RowNames:
+        """Take the names of all rows of an array with time as its last dimension."""
+        dims = tuple(str(dim) for dim in ordered.dims[:-1])
+        labels = tuple(
+            model.coordinate(ordered, dim) if dim in ordered.coords else np.arange(size)
+            for dim, size in zip(dims, ordered.shape, strict=False)
+        )
+        if not dims and model.NEURON in ordered.coords:
+            return cls(dims, labels, f"neurons {model.coordinate(ordered, model.NEURON)}")
+        return cls(dims, labels)
+
+    def __call__(self, at: tuple[np.ndarray, ...]) -> str:
+        """Name the rows at some places, given as one array of indices for each dimension."""
+        if not at:
+            return self.alone
+        kind = "neurons" if model.NEURON in self.dims else "pixels"
+        if not {model.NEURON, model.Y, model.X} & set(self.dims):
+            kind = "traces"
+        places = zip(*(label[i] for label, i in zip(self.labels, at, strict=True)), strict=True)
+        return f"{kind} {first_few([self._place(place) for place in places], 10)}"
+
+    def _place(self, values: tuple[Any, ...]) -> str:
+        named = dict(zip(self.dims, values, strict=True))
+        neuron = named.pop(model.NEURON, None)
+        rest = ", ".join(f"{dim} {value}" for dim, value in named.items())
+        if neuron is None:
+            return f"({rest})"
+        return f"{neuron} ({rest})" if rest else str(neuron)
 
 
 def _rows(data: xr.DataArray, dim: str, verb: str) -> Any:

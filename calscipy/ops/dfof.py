@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -9,11 +10,11 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import ArgumentError, BaselineWarning, first_few, warn
+from calscipy.errors import ArgumentError, BaselineWarning, warn
 from calscipy.history import described, recorded
 from calscipy.kernels.dfof import fold_change
 from calscipy.kernels.noise import noise_sigma
-from calscipy.ops._time import along_time, chosen, float_dtype
+from calscipy.ops._time import along_time, chosen
 from calscipy.ops.baseline import BASELINE_ARGUMENTS, BaselineMethod, baseline_kernel
 
 BelowFloor = Literal["nan", "floor"]
@@ -26,7 +27,9 @@ def dfof(
     method: BaselineMethod = "low_pass",
     percentile: float | None = None,
     window: float | None = None,
+    sigma: float | None = None,
     cutoff: float | None = None,
+    terms: int | None = None,
     offset: float = 0.0,
     reference: xr.DataArray | None = None,
     floor: float = 1.0,
@@ -39,14 +42,16 @@ def dfof(
     data : DataArray
         Traces ``(neuron, time)`` or a movie, as recorded or filtered: with their level. NaN
         samples and frames that are not ``valid`` stay NaN and enter no baseline.
-    method, percentile, window, cutoff
+    method, percentile, window, sigma, cutoff, terms
         How F₀ is estimated, see :func:`baseline`.
     offset : float, default 0
         Added to F₀ in the denominator, in the units of ``data``.
     reference : DataArray, optional
-        Array of the same shape and coordinates from which F₀ is estimated instead.
+        Array of the same shape and coordinates from which F₀ is estimated instead. Its frames
+        that are not ``valid`` are left out.
     floor : float, default 1
-        Smallest denominator to divide by, in standard deviations of the trace's noise.
+        Smallest denominator to divide by, in standard deviations of the noise of the trace in that
+        epoch.
     below_floor : {"nan", "floor"}, default "nan"
         What to do where the denominator is not above the floor: NaN, or divide by the floor. A
         warning names the neurons when the values are computed.
@@ -60,7 +65,8 @@ def dfof(
     Raises
     ------
     ArgumentError
-        For an argument that the method ignores, and for traces whose level was removed.
+        For an unknown method, for an argument that the method ignores, and for traces whose level
+        was removed.
 
     Examples
     --------
@@ -79,86 +85,77 @@ def dfof(
         raise ArgumentError(f"below_floor must be 'nan' or 'floor', got {below_floor!r}")
     if not (np.isfinite(floor) and floor >= 0):
         raise ArgumentError(f"floor must be 0 or a positive number, got {floor!r}")
-    given = {"percentile": percentile, "window": window, "cutoff": cutoff}
+    given = {
+        "percentile": percentile,
+        "window": window,
+        "sigma": sigma,
+        "cutoff": cutoff,
+        "terms": terms,
+    }
     arguments = chosen("dfof", method, given, BASELINE_ARGUMENTS)
     kernel, numbers = baseline_kernel(data, method, arguments, "dfof")
     others: tuple[xr.DataArray, ...] = ()
     if reference is not None:
         data, reference = xr.align(data, reference, join="exact", copy=False)
-        others = (_usable(data, reference),)
+        _require_equal_times(data, reference)
+        others = (reference,)
+    clip = below_floor == "floor"
     result = along_time(
         data,
         _dfof_rows,
         verb="dfof",
         others=others,
-        labels=_labels(data),
-        split_epochs=False,
-        parts_of_time=tuple((part.start, part.stop) for part in model.epochs(data)),
+        flagged=functools.partial(
+            _warn_low, floor=float(floor), clip=clip, pixels=model.FRAMES in data.dims
+        ),
         baseline=kernel,
         numbers=numbers,
         offset=float(offset),
         floor=float(floor),
-        clip=below_floor == "floor",
+        clip=clip,
     )
     result = described(result.rename("dfof"), units="1", long_name="ΔF/F₀", **arguments)
     return result.assign_attrs({model.LEVEL_ATTR: "removed"})
 
 
-def _usable(data: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
-    """Return the reference as floats, NaN in its damaged frames, at the times of the data."""
+def _require_equal_times(data: xr.DataArray, reference: xr.DataArray) -> None:
+    """Raise if the reference has other times: on movies they are no index that is aligned."""
     if model.TIME in data.coords and model.TIME in reference.coords:
         ours, theirs = (model.seconds(array, "dfof") for array in (data, reference))
         if not np.array_equal(ours, theirs):
             raise ArgumentError(
                 "dfof: the reference has other times than the data. Select the same times in both."
             )
-    reference = reference.astype(float_dtype(reference))
-    valid = model.valid_frames(reference)
-    if valid is None:
-        return reference
-    leading = [dim for dim in reference.dims if dim not in (model.Y, model.X)]
-    return reference.where(xr.DataArray(valid, dims=leading))
-
-
-def _labels(data: xr.DataArray) -> np.ndarray | None:
-    time = model.time_dim(data, "dfof")
-    if next((dim for dim in data.dims if dim != time), None) != model.NEURON:
-        return None
-    if model.NEURON in data.coords:
-        return np.asarray(data[model.NEURON].values)
-    return np.arange(data.sizes[model.NEURON])
 
 
 def _dfof_rows(
     f: np.ndarray,
     *reference: np.ndarray,
-    parts_of_time: tuple[tuple[int, int], ...],
     baseline: Callable[..., np.ndarray],
     numbers: dict[str, Any],
     offset: float,
     floor: float,
     clip: bool,
-    labels: np.ndarray | None = None,
+    flag: Callable[[np.ndarray], None],
 ) -> np.ndarray:
-    f = f if f.dtype.kind == "f" else f.astype(np.float32)
-    source = reference[0] if reference else f
-    f0 = np.concatenate(
-        [baseline(source[..., start:stop], **numbers) for start, stop in parts_of_time], axis=-1
-    ).astype(f.dtype, copy=False)
+    """Divide rows of one epoch by their baseline; flag those where it is too low."""
+    f0 = baseline(reference[0] if reference else f, **numbers)
     # A trace too short to show its noise is guarded against zero alone.
     lowest = floor * np.nan_to_num(noise_sigma(f))[..., None]
     ratio, low = fold_change(f, f0, offset=offset, lowest=lowest, clip=clip)
-    rows = low.any(axis=-1)
+    rows = low.any(axis=-1).reshape(-1)
     if rows.any():
-        outcome = "divided by the floor" if clip else "NaN"
-        which = "some pixels"  # a movie comes in pieces, each of which would give its own number
-        if labels is not None:
-            where = np.nonzero(rows)[0]
-            which = f"neurons {first_few([labels[at] for at in np.unique(where)], 10)}"
-        warn(
-            f"dfof: the baseline of {which} is not above {floor:g} standard deviations of the "
-            f"noise at some samples, which are {outcome}. Check the background subtraction, or "
-            "give an offset.",
-            BaselineWarning,
-        )
+        flag(np.flatnonzero(rows))
     return ratio
+
+
+def _warn_low(names: str, *, floor: float, clip: bool, pixels: bool) -> None:
+    # Each chunk of a movie would give its own pixels, in a warning of its own.
+    which = "some pixels" if pixels else names
+    outcome = "divided by the floor" if clip else "NaN"
+    warn(
+        f"dfof: the baseline of {which} is not above {floor:g} standard deviations of the noise "
+        f"at some samples, which are {outcome}. Check the background subtraction, or give an "
+        "offset.",
+        BaselineWarning,
+    )

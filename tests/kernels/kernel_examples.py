@@ -9,12 +9,27 @@ import numpy as np
 from scipy import ndimage
 
 from calscipy.kernels import (
+    averages,
     background,
+    baseline,
+    bin_rows,
+    derivative,
+    detrend,
+    dfof,
+    event_shapes,
     extract,
     filters,
     interpolation,
+    matched_filters,
+    mode,
+    oasis,
+    oasis_loops,
+    peaks,
+    percentile,
     registration,
+    rolling_loops,
     scan_phase,
+    smoothing_loops,
     summary,
     time_offset,
 )
@@ -73,6 +88,36 @@ def _binned(reduce):
     return out
 
 
+def bins_of_rows():
+    starts = np.array([0, 5, 10, 15, 20, 25, 32])
+    stops = np.array([5, 10, 15, 20, 25, 30, 36])
+    ways = (
+        bin_rows.bin_rows(
+            FLOATS[0], starts=starts, stops=stops, reduce=reduce, dtype=np.dtype("f4")
+        )
+        for reduce in ("mean", "std")
+    )
+    return np.stack(list(ways))
+
+
+def averages_of_trials():
+    how = {"groups": [np.arange(9)], "confidence": 0.9, "resamples": 20, "seed": 0}
+    return averages.average_trials(FLOATS[:5, :9], **how, dtype=np.dtype("f4"))
+
+
+def percentiles_of_rows():
+    return percentile.row_percentile(FLOATS.reshape(4, -1), 30.0)
+
+
+def low_passed_levels():
+    rows = FLOATS[:, :8].reshape(4, -1)
+    return baseline.low_pass_baseline(np.where(rows < 910, np.nan, rows), frame_rate=30.0)
+
+
+def fold_changes():
+    return np.stack(dfof.fold_change(FLOATS[0], FLOATS[1], lowest=950.0))
+
+
 def background_percentiles():
     return background.without_percentile(MOVIE, percentile=20.0, out_dtype=np.dtype("f4"))
 
@@ -113,10 +158,66 @@ def lines_moved():
     return scan_phase.shift_odd_lines(MOVIE, np.full(20, 0.4), dtype=np.dtype("f4"))
 
 
+def peaks_of_lines():
+    return peaks.find_peaks(FLOATS[:, :8, :8].ravel().astype("f8"), distance=5, prominence=20.0)
+
+
+def onsets_by_derivative():
+    return derivative.derivative_events(FLOATS[:, 0, :8].T, timeout=3, frame_rate=2.0)
+
+
+def transients_by_filter():
+    window = matched_filters.make_windows(2.0, 0.1, 1.0)[0]
+    trace = FLOATS[:, 0, 0].astype("f8")
+    matched_filters.subtract_copies(trace, np.array([3]), np.array([9.0]), window.answer, -2)
+    gaps = matched_filters.find_gaps(np.ones(20, bool), window)
+    return matched_filters.amplitude_over_error(trace, window, gaps)
+
+
+def shapes_of_events():
+    row, onset = np.array([0, 1]), np.array([2, 5])
+    rows = FLOATS[:, 0, :2].T
+    times = np.arange(20.0)
+    return np.stack(event_shapes.event_shapes(rows, times, row, onset, onset + 9, window=4.0))
+
+
+def spikes():
+    found = oasis.spikes(FLOATS[:, 0, :8].T, frame_rate=2.0, tau=1.0)
+    products = oasis_loops.dot(found[0].astype("f8"), found[1].astype("f8"))
+    return np.append(found, products)
+
+
+def modes():
+    return mode.mode_baseline(FLOATS[:, 0, :8].T)
+
+
+def rolling_medians():
+    rows, window = np.resize(FLOATS, (2, 300)), 9
+    rows.setflags(write=False)
+    place, ranks = np.pad(np.arange(300, dtype="i4"), window // 2, "symmetric"), np.arange(10) // 2
+    out, none = np.empty_like(rows), np.empty((0, 300), "f4")
+    rolling_loops.rolling_order(
+        rows, rows.view("u4"), place, ranks, ranks, 100, 0.5, 0.1, out, none
+    )
+    return out
+
+
 def at_times():
     rows = FLOATS[:, 0, :8].T
     times = np.arange(20.0)
     return time_offset.at_times(rows, np.broadcast_to(times + 0.2, rows.shape), times)
+
+
+def detrended():
+    return detrend.detrend_polynomial(np.resize(FLOATS, (3, 300)))
+
+
+def diffused():
+    rows = np.resize(FLOATS, (3, 300))
+    out, level, scale = np.empty_like(rows), np.full(3, 1000, "f4"), np.full(3, 0.02, "f4")
+    rows.setflags(write=False)
+    smoothing_loops.diffuse(rows, level, scale, 5, np.full(1, 0.25, "f4"), 100, out)
+    return out
 
 
 EXAMPLES = {

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage, signal
+from scipy import signal
 
 from calscipy.kernels import baseline
+from calscipy.kernels.compiled import frozen
 
 LENGTHS = [*range(1, 51), 89, 90, 91, 300]
 FRAME_RATES = [0.5, 1.0, 2.0, 2.1, 7.3, 30.0, 60.0]
@@ -15,7 +16,6 @@ KERNELS = {
     "median": baseline.median_baseline,
     "percentile": lambda f: baseline.percentile_baseline(f, percentile=8.0),
     "low_pass": lambda f: baseline.low_pass_baseline(f, frame_rate=30.0),
-    "rolling": lambda f: baseline.rolling_percentile_baseline(f, window=7, percentile=20.0),
 }
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS.keys())
 
@@ -138,7 +138,6 @@ def test_percentile_out_of_range(percentile):
     for call in (
         lambda: baseline.percentile_baseline(np.ones(20), percentile=percentile),
         lambda: baseline.low_pass_baseline(np.ones(20), frame_rate=30, percentile=percentile),
-        lambda: baseline.rolling_percentile_baseline(np.ones(20), window=3, percentile=percentile),
     ):
         with pytest.raises(ValueError, match="between 0 and 100"):
             call()
@@ -181,13 +180,18 @@ def test_low_pass_in_pieces(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [9, 10, 33, 39, 90, 300])
-def test_gapped_low_pass_without_gaps_is_the_filter(length):
-    """The two paths meet: normalised convolution of a whole row is filtfilt."""
+def test_a_gap_out_of_reach_changes_nothing(length):
+    """The two paths meet: normalised convolution without a gap in reach is the filter."""
     row = traces(length)
-    weights = signal.firwin(baseline._taps(length), 1.0, window="hamming", fs=30.0)
-    for percentile in (0, 5, 100):
-        expected = low_pass_reference(row, 30.0, 1.0, percentile)
-        same(baseline._gapped_level(row, weights, percentile), expected)
+    taps = baseline._taps(length)
+    longer = np.concatenate([row, traces(4 * taps, seed=1)])
+    weights = baseline._weights(taps, 1.0, 30.0)
+    gapped = longer.copy()
+    gapped[length + taps] = np.nan
+    smooth = np.empty((2, len(longer)))
+    baseline._low_passed(frozen(np.stack([longer, gapped])), frozen(weights), smooth)
+    same(smooth[1, : length + 1], smooth[0, : length + 1])
+    assert np.isnan(smooth[1]).tolist() == np.isnan(gapped).tolist()
 
 
 def gapped_reference(row, frame_rate, percentile):
@@ -231,6 +235,46 @@ def test_low_pass_with_gaps(length, frame_rate, seed, gaps):
     same(out, gapped_reference(row, frame_rate, 20.0), rtol=1e-9)
 
 
+def test_infinite_samples_are_missing_to_the_filter():
+    row = traces(200)
+    gapped = row.copy()
+    row[[20, 21, 120]] = np.inf, -np.inf, np.inf
+    gapped[[20, 21, 120]] = np.nan
+    for dtype in ("f4", "f8"):
+        out = [baseline.low_pass_baseline(f.astype(dtype), frame_rate=30) for f in (row, gapped)]
+        np.testing.assert_array_equal(*out)
+    missing = np.where(np.arange(50) % 2, np.nan, -np.inf)
+    assert (baseline.low_pass_baseline(missing, frame_rate=30) == -np.inf).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e4, 1e7])
+@pytest.mark.parametrize("gaps", [0.0, 0.05])
+def test_low_pass_of_float32_is_that_of_float64(level, gaps):
+    """Sums are of differences from a sample: a high level costs no digits."""
+    f = (level + traces(5, 3000, gaps=gaps)).astype("f4")
+    out = baseline.low_pass_baseline(f, frame_rate=30.0)[:, 0]
+    exact = baseline.low_pass_baseline(f.astype("f8"), frame_rate=30.0)[:, 0]
+    # the last digit of the level, and a millionth of how far the trace goes
+    np.testing.assert_allclose(out, exact, rtol=1.2e-7, atol=1e-6 * np.nanstd(f))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    length=st.integers(9, 5000),
+    frame_rate=st.floats(2.1, 100),
+    cutoff=st.floats(0.1, 1.0),
+    percentile=st.sampled_from([0, 5, 50, 100]),
+    seed=st.integers(0, 10**6),
+)
+def test_low_pass_of_any_trace(length, frame_rate, cutoff, percentile, seed):
+    row = traces(length, seed=seed)
+    arguments = {"frame_rate": frame_rate, "cutoff": cutoff, "percentile": percentile}
+    expected = low_pass_reference(row, frame_rate, cutoff, percentile)
+    same(baseline.low_pass_baseline(row, **arguments)[0], expected, rtol=1e-11)
+    single = baseline.low_pass_baseline(row.astype("f4"), **arguments)[0]
+    same(single, expected, rtol=1e-6)  # F4: what 0.3.5 defines, to the digits of float32
+
+
 def test_low_pass_of_a_gapped_constant_is_the_constant():
     f = np.full(100, 50.0)
     f[[0, 1, 40, 41, 42, 99]] = np.nan
@@ -243,77 +287,7 @@ def test_low_pass_arguments():
             baseline.low_pass_baseline(np.ones(50), **wrong)
 
 
-# -- rolling percentile ----------------------------------------------------------------------
-
-
-def rolling_reference(row, window, percentile):
-    """Slow loop over the definition; gaps longer than the window interpolated."""
-    n = len(row)
-    out = np.full(n, np.nan)
-    for i in range(n):
-        values = []
-        for at in range(i - window // 2, i + window // 2 + 1):
-            folded = at % (2 * n)
-            values.append(row[folded if folded < n else 2 * n - 1 - folded])
-        values = sorted(v for v in values if not np.isnan(v))
-        if values:
-            size = len(values)
-            rank = size - 1 if percentile == 100 else int(size * percentile / 100)
-            out[i] = values[rank]
-    known = ~np.isnan(out)
-    return np.interp(np.arange(n), np.flatnonzero(known), out[known])
-
-
-@pytest.mark.parametrize("percentile", [0, 7, 10, 50, 99, 100])
-@pytest.mark.parametrize("window", [1, 3, 9, 51, 101])
-def test_rolling_is_scipy_without_gaps(window, percentile):
-    f = traces(3, 101)
-    out = baseline.rolling_percentile_baseline(f, window=window, percentile=percentile)
-    expected = [ndimage.percentile_filter(row, percentile, size=window) for row in f]
-    np.testing.assert_array_equal(out, expected)
-    same(out[0], rolling_reference(f[0], window, percentile), rtol=0, atol=0)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    length=st.integers(1, 50),
-    half=st.integers(0, 80),
-    percentile=st.sampled_from([0, 8, 10, 33.3, 50, 90, 100]),
-    gaps=st.sampled_from([0.0, 0.05, 0.5, 0.95]),
-    ties=st.booleans(),
-    seed=st.integers(0, 10**6),
-)
-def test_rolling_by_slow_loop(length, half, percentile, gaps, ties, seed):
-    row = traces(length, seed=seed, gaps=gaps)
-    if np.isnan(row).all():
-        return
-    row = np.round(row / 2) if ties else row
-    window = 2 * half + 1
-    out = baseline.rolling_percentile_baseline(row, window=window, percentile=percentile)
-    np.testing.assert_allclose(out, rolling_reference(row, window, percentile), rtol=1e-14)
-
-
-def test_rolling_is_scipy_away_from_gaps():
-    f = traces(500)
-    whole = baseline.rolling_percentile_baseline(f, window=21, percentile=30)
-    f[[100, 101, 300]] = np.nan
-    out = baseline.rolling_percentile_baseline(f, window=21, percentile=30)
-    far = ndimage.binary_dilation(np.isnan(f), iterations=10)
-    np.testing.assert_array_equal(out[~far], whole[~far])
-
-
-def test_rolling_across_a_gap_longer_than_the_window():
-    f = np.r_[np.full(10, 1.0), np.full(9, np.nan), np.full(10, 11.0), np.full(8, np.nan)]
-    out = baseline.rolling_percentile_baseline(f, window=3, percentile=50)
-    # defined up to one sample inside the gap: from 10 (1.0) to 18 (11.0)
-    same(out[10:19], np.linspace(1, 11, 9))
-    same(out[-8:], 11.0)
-
-
-@pytest.mark.parametrize("window", [0, 4, -3, 2.5])
-def test_rolling_window(window):
-    with pytest.raises(ValueError, match="odd number"):
-        baseline.rolling_percentile_baseline(np.ones(9), window=window, percentile=8)
+# -- rows that lack the same samples -------------------------------------------------------
 
 
 def test_rows_by_gaps_covers_every_row_once():
