@@ -65,6 +65,7 @@ class StorableMethods(Methods):
     __slots__ = ()
 
     to_zarr = as_method(store.to_zarr)
+    bin = as_method(ops.bin)
 
 
 class TemporalMethods(StorableMethods):
@@ -75,6 +76,10 @@ class TemporalMethods(StorableMethods):
     baseline = as_method(ops.baseline)
     dfof = as_method(ops.dfof)
     detrend = as_method(ops.detrend)
+    perona_malik = as_method(ops.perona_malik)
+    gaussian_smooth = as_method(ops.gaussian_smooth)
+    savgol = as_method(ops.savgol)
+    event_triggered_average = as_method(ops.event_triggered_average)
 
 
 class MovieMethods(TemporalMethods):
@@ -85,7 +90,6 @@ class MovieMethods(TemporalMethods):
     gaussian_filter = as_method(ops.gaussian_filter)
     median_filter = as_method(ops.median_filter)
     mean_filter = as_method(ops.mean_filter)
-    bin = as_method(ops.bin)
     subtract_background = as_method(ops.subtract_background)
     estimate_scan_phase = as_method(ops.estimate_scan_phase)
     correct_scan_phase = as_method(ops.correct_scan_phase)
@@ -109,7 +113,20 @@ class TracesMethods(TemporalMethods):
     __slots__ = ()
 
     correct_time_offset = as_method(ops.correct_time_offset)
+    subtract_neuropil = as_method(ops.subtract_neuropil)
+    noise = as_method(ops.noise)
+    quality = as_method(ops.quality)
     events = as_method(ops.events)
+    event_table = as_method(ops.event_table)
+    deconvolve = as_method(ops.deconvolve)
+    denoise = as_method(ops.denoise)
+    estimate_tau = as_method(ops.estimate_tau)
+    firing_rates = as_method(ops.firing_rates)
+    mean_rates = as_method(ops.mean_rates)
+    normalize = as_method(ops.normalize)
+    scale = as_method(ops.scale)
+    waveforms = as_method(ops.waveforms)
+    to_trials = as_method(ops.to_trials)
 
 
 class EventsMethods(StorableMethods):
@@ -117,18 +134,47 @@ class EventsMethods(StorableMethods):
 
     __slots__ = ()
 
+    count = as_method(ops.count)
+    rate = as_method(ops.rate)
+    intervals = as_method(ops.intervals)
+    onset_values = as_method(ops.onset_values)
+    to_frames = as_method(ops.to_frames)
+    to_trials = as_method(ops.to_trials)
+
+
+class TrialsMethods(Methods):
+    """Methods of trials ``(trial, neuron, time)``."""
+
+    __slots__ = ()
+
+    average = as_method(ops.average)
+    bin = as_method(ops.bin)
+    join_trials = as_method(ops.join_trials)
+
+
+class WaveformsMethods(Methods):
+    """Methods of waveforms ``(event, lag)``."""
+
+    __slots__ = ()
+
+    scale = as_method(ops.scale)
+
 
 KINDS: dict[str | None, type[Methods]] = {
     "movie": MovieMethods,
     "image": ImageMethods,
     "traces": TracesMethods,
     "events": EventsMethods,
+    "trials": TrialsMethods,
+    "waveforms": WaveformsMethods,
 }
 NAMES: dict[str | None, str] = {
     "movie": "a movie",
     "image": "an image",
     "traces": "an array of traces",
     "events": "an array of events",
+    "trials": "an array of trials",
+    "waveforms": "an array of waveforms",
     "rois": "an array of ROIs",
     None: "of no kind that calscipy knows",
 }

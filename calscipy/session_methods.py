@@ -40,10 +40,21 @@ VERBS: dict[str, Verb] = {
     ),
     "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, "baseline", latest=False),
     "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),
+    "subtract_neuropil": Verb(
+        ops.subtract_neuropil, model.TRACES, model.TRACES, "without_neuropil"
+    ),
     "dfof": Verb(ops.dfof, model.TRACES, model.TRACES, "dfof"),
+    "perona_malik": Verb(ops.perona_malik, model.TRACES, model.TRACES, "smoothed"),
+    "gaussian_smooth": Verb(ops.gaussian_smooth, model.TRACES, model.TRACES, "smoothed"),
+    "savgol": Verb(ops.savgol, model.TRACES, model.TRACES, "smoothed"),
+    "denoise": Verb(ops.denoise, model.TRACES, model.TRACES, "denoised"),
+    "deconvolve": Verb(ops.deconvolve, model.TRACES, model.TRACES, model.SPIKES),
+    "firing_rates": Verb(ops.firing_rates, model.TRACES, model.TRACES, "rates"),
+    "normalize": Verb(ops.normalize, model.TRACES, model.TRACES, "normalized"),
     "events": Verb(ops.events, model.TRACES, model.EVENTS, model.EVENTS),
 }
-ON_MOVIES = ("baseline", "detrend", "dfof")  # work on either; traces unless on="movie"
+# These work on either; on traces unless on="movie".
+ON_MOVIES = ("baseline", "detrend", "dfof", "perona_malik", "gaussian_smooth", "savgol")
 
 
 class SessionMethods:
@@ -80,6 +91,9 @@ def _bind(name: str, verb: Verb) -> Callable[..., ImagingSession]:
         data = trees.latest(session.tree, takes)
         if variable == model.MOVIE:
             variable = str(data.name)  # a filter of the movie's ΔF/F is no new movie
+        if name == "subtract_neuropil" and not args:
+            here = trees.variable(session.tree, model.TRACES, model.NEUROPIL)
+            kwargs = {"neuropil": here, **kwargs}
         result = verb.operation(data, *args, **kwargs)
         tree = trees.put(session.tree, group, variable, result, latest=verb.latest)
         if name == "extract":

@@ -26,7 +26,9 @@ from calscipy.history import describe
         (("neuron", "time"), "?", "events"),
         (("time",), "f4", "traces"),
         (("pixel",), "f4", "rois"),
-        (("trial", "neuron", "time"), "f4", None),
+        (("trial", "neuron", "time"), "f4", "trials"),
+        (("trial", "neuron"), "f4", None),
+        (("event", "lag"), "f4", "waveforms"),
         (("a", "b"), "f4", None),
         ((), "f4", None),
     ],
@@ -117,7 +119,8 @@ def test_history_has_a_line_for_every_step_with_every_argument():
     pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ calscipy \d+\.\d+\.\d+ (\w+) (\{.*\})"
     steps = [re.fullmatch(pattern, line).groups() for line in lines]
     assert [name for name, _ in steps] == ["detrend", "dfof"]
-    assert json.loads(steps[0][1]) == {"order": 4, "keep_level": True}
+    words = {"method": "polynomial", "order": 4, "keep_level": True, "robust": False}
+    assert json.loads(steps[0][1]) == words
     assert json.loads(steps[1][1]) == {
         "method": "percentile", "offset": 0.0, "floor": 1.0, "below_floor": "nan", "percentile": 8.0
     }  # fmt: skip
@@ -152,8 +155,7 @@ def test_temporal_methods_refuse_arguments_that_they_ignore():
         traces.cs.dfof(method="nonsense")
     with pytest.raises(ArgumentError, match="method='derivative' ignores decay"):
         traces.cs.events(method="derivative", decay=1)
-    with pytest.raises(TypeError, match="method"):
-        traces.cs.events()
+    assert "matched" in traces.cs.events().attrs["history"]
     with pytest.raises(ArgumentError, match="level"):
         traces.cs.detrend(keep_level=False).cs.dfof(method="mean")
     with pytest.raises(ArgumentError, match="window > 0"):

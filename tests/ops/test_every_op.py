@@ -16,6 +16,7 @@ import xarray as xr
 
 import calscipy as cs
 from calscipy import model
+from calscipy.ops.baseline import BASELINE_ARGUMENTS
 from calscipy.testing import write_recording
 
 FRAMES = 40
@@ -57,6 +58,24 @@ def traces():
     ).assign_attrs(units="mV", history="earlier", state={"nested": {"gain": [1, 2]}})
 
 
+def ratios():
+    return traces().assign_attrs(units="1")
+
+
+def rates():
+    return traces().assign_attrs(units="Hz")
+
+
+def raster():
+    found = np.zeros((3, FRAMES), bool)
+    found[0, [3, 20]] = found[2, 39] = True
+    return traces().copy(data=found)
+
+
+def trials():
+    return cs.to_trials(traces(), length=0.5).assign_attrs(history="earlier")
+
+
 def labels():
     stack = np.zeros((2, 4, 4), int)
     stack[0, 1:3, 0:3], stack[1, 2:, 1:], stack[0, 3:, 2:] = 1, 2, 3
@@ -75,7 +94,11 @@ def shifts():
 
 
 SHIFTS = ("y_shift", "x_shift")
+TRIGGERS = np.array([0.5, 1.2])
 EXTRACTS = (cs.extract, cs.extract_neuropil)
+REDUCTIONS = (cs.project, cs.noise, cs.mean_rates, cs.estimate_tau, cs.count, cs.rate)
+OF_TRIALS = ("trial", "start", "start_offset", "sample_time")
+CUTS = (cs.to_trials, cs.join_trials, cs.waveforms, cs.event_triggered_average)  # other dims
 
 
 @dataclass
@@ -97,13 +120,8 @@ class Case:
         return self.op(data, **self.arguments)
 
 
-BASELINES = {
-    "low_pass": {"percentile": 5.0, "cutoff": 1.0},
-    "mean": {},
-    "median": {},
-    "percentile": {"percentile": 8.0},
-    "rolling_percentile": {"percentile": 8.0, "window": 60.0},
-}
+BASELINES = BASELINE_ARGUMENTS
+ON_PIXELS = ("low_pass", "mean", "median", "percentile", "rolling_percentile")  # the others: traces
 EVENTS = {
     "matched": {"rise": 0.05, "decay": 0.5, "false_positives": 0.1},
     "derivative": {"timeout": 0.5, "smooth": True, "force_nonnegative": True},
@@ -193,6 +211,7 @@ CASES = [
         for op, units, name in ((cs.baseline, None, "baseline F₀"), (cs.dfof, "1", "ΔF/F₀"))
         for make in (movie, traces)
         for method, used in BASELINES.items()
+        if make is traces or method in ON_PIXELS
     ),
     Case(
         cs.dfof,
@@ -202,8 +221,113 @@ CASES = [
         "ΔF/F₀",
         name="dfof",
     ),
-    Case(cs.detrend, movie, {}, None, "fluorescence, detrended"),
-    Case(cs.detrend, traces, {"order": 1, "keep_level": False}, None, "fluorescence, detrended"),
+    *(
+        Case(cs.detrend, make, arguments, None, "fluorescence, detrended", used)
+        for make, arguments, used in (
+            (movie, {}, {"order": 4, "robust": False, "keep_level": True}),
+            (traces, {"order": 1, "keep_level": False}, {"robust": False}),
+            (traces, {"order": 1, "robust": True}, {"keep_level": True}),
+            (
+                traces,
+                {"method": "exponential"},
+                {"terms": 2, "mode": "subtract", "keep_level": True},
+            ),
+            (traces, {"method": "exponential", "mode": "divide", "terms": 1}, {}),
+        )
+    ),
+    Case(cs.perona_malik, traces, {}, None, "fluorescence, diffused"),
+    Case(cs.perona_malik, movie, {"kappa": 20.0, "absolute": True}, None, "fluorescence, diffused"),
+    Case(cs.gaussian_smooth, traces, {"sigma": 0.2}, None, "fluorescence, smoothed"),
+    Case(cs.savgol, traces, {"window": 0.5, "order": 2}, None, "fluorescence, smoothed"),
+    *(
+        Case(op, traces, arguments, None, long_name, used, name=name)
+        for op, long_name, name in (
+            (cs.deconvolve, "deconvolved activity, in mV per frame", "spikes"),
+            (cs.denoise, "fluorescence, denoised", "denoised"),
+        )
+        for arguments, used in (
+            ({"tau": 0.5}, {}),
+            ({"tau": 0.5, "method": "l1", "baseline": 1000.0}, {"penalty": 0.0}),
+            ({"tau": 0.5, "method": "l0", "noise": 9.0}, {}),
+        )
+    ),
+    Case(
+        cs.subtract_neuropil,
+        traces,
+        {"neuropil": traces() - 5},
+        None,
+        "fluorescence, neuropil subtracted",
+    ),
+    Case(cs.noise, ratios, {}, "percent Hz^-0.5", "standardised noise", name="noise"),
+    *(
+        Case(cs.noise, traces, {"method": method}, None, f"noise from {what}", name="noise")
+        for method, what in (("differences", "differences"), ("spectrum", "the spectrum"))
+    ),
+    Case(cs.estimate_tau, traces, {}, "s", "decay time of transients", name="tau"),
+    Case(cs.firing_rates, ratios, {}, "Hz", "firing rate", name="rates"),
+    Case(cs.mean_rates, rates, {}, "Hz", "mean firing rate", name="mean_rates"),
+    Case(cs.normalize, traces, {}, "1", "fluorescence, over the neuron's maximum"),
+    Case(cs.count, raster, {}, "1", "number of events", dtype="int64", name="count"),
+    Case(cs.rate, raster, {}, "Hz", "event rate", dtype="float64", name="rate"),
+    Case(cs.scale, traces, {}, "1", "fluorescence, scaled", {"scaler": "standard"}),
+    Case(cs.scale, traces, {"scaler": "robust"}, "1", "fluorescence, scaled"),
+    Case(
+        cs.waveforms,
+        traces,
+        {"events": raster(), "pre": 0.3, "post": 0.5},
+        None,
+        "fluorescence, around events",
+        name="waveforms",
+    ),
+    *(
+        Case(
+            cs.event_triggered_average,
+            make,
+            {"triggers": triggers, "window": (0.2, 0.3), "reduce": reduce},
+            None,
+            f"fluorescence, {reduce} around triggers",
+            dtype=dtype,
+        )
+        for make, triggers, reduce, dtype in (
+            (movie, TRIGGERS, "mean", "float32"),
+            (movie, TRIGGERS, "sum", "int64"),
+            (traces, TRIGGERS, "mean", "float32"),
+            (traces, raster(), "sum", "float64"),
+        )
+    ),
+    *(
+        Case(
+            cs.bin,
+            traces,
+            {"samples": 5, "reduce": r},
+            None,
+            f"fluorescence, {r} of bins",
+            dtype="float64" if r == "sum" else "float32",
+        )
+        for r in REDUCES
+    ),
+    Case(cs.bin, traces, {"duration": 0.5}, None, "fluorescence, mean of bins", {"reduce": "mean"}),
+    Case(cs.bin, raster, {"samples": 10}, None, "fluorescence, sum of bins", {"reduce": "sum"}, "int64"),
+    Case(cs.to_trials, traces, {"length": 0.5}, None, "fluorescence", {"partial": "error"}),
+    Case(
+        cs.to_trials,
+        traces,
+        {"starts": np.array([0.5, 3.0]), "window": (0.2, 0.3)},
+        None,
+        "fluorescence",
+        {"partial": "keep"},
+    ),
+    Case(cs.join_trials, trials, {}, None, "fluorescence"),
+    Case(
+        cs.events,
+        traces,
+        {},
+        "1",
+        "event onsets",
+        {"rise": 0.05, "decay": 0.5, "false_positives": 0.1},
+        "bool",
+        "events",
+    ),
     *(
         Case(cs.events, traces, {"method": method}, "1", "event onsets", used, "bool", "events")
         for method, used in EVENTS.items()
@@ -238,7 +362,20 @@ def same(left, right):
 
 def test_every_public_op_is_here():
     of_rois = {name for name in cs.ops.__all__ if "roi" in name}  # they take ROIs alone
-    several = {"summary", "estimate_shifts", "estimate_scan_phase"}  # not one lazy array each
+    several = {  # not one lazy array each
+        "average",
+        "convert_tau",
+        "estimate_scan_phase",
+        "estimate_shifts",
+        "event_table",
+        "events_from_frames",
+        "intervals",
+        "join_components",
+        "onset_values",
+        "quality",
+        "summary",
+        "to_frames",
+    }
     there = set(cs.ops.__all__) - of_rois - several
     assert there == {case.op.__name__ for case in CASES}
 
@@ -306,12 +443,29 @@ def test_coordinates_are_kept(case):
     data = case.make()
     result = case(data)
     kept = dict(data.coords)
-    if case.op is cs.project:
-        kept = {name: coord for name, coord in kept.items() if "frames" not in coord.dims}
+    if case.op in REDUCTIONS:
+        along = {"frames", "time"}
+        kept = {name: coord for name, coord in kept.items() if not along & set(coord.dims)}
+        assert result.coords.keys() == kept.keys()
+    elif case.op is cs.event_triggered_average:
+        along = {"frames", "time"}
+        kept = {name: coord for name, coord in kept.items() if not along & set(coord.dims)}
+        assert result.coords.keys() == kept.keys() | {"lag", "count"}
+    elif case.op is cs.waveforms:
+        kept = {"mouse": kept["mouse"]}
+        assert result.coords.keys() == {"lag", "frame", *data.coords}
+    elif case.op is cs.to_trials:
+        assert result.coords.keys() == kept.keys() | set(OF_TRIALS)
+        kept = {name: kept[name] for name in ("neuron", "y", "mouse")}
+    elif case.op is cs.join_trials:
+        assert result.coords.keys() == kept.keys() - set(OF_TRIALS)
+        kept = {name: kept[name] for name in ("neuron", "y", "mouse")}
     elif case.op is cs.bin:
         assert result.dims == data.dims
         assert result.coords.keys() == kept.keys()
-        changed = {"time", "y", "epoch", "cycle", "valid"}  # see tests/ops/test_bin.py
+        changed = {"time", "epoch", "cycle", "valid"}  # see tests/ops/test_bin.py
+        if "y" in data.dims:
+            changed.add("y")
         kept = {name: coord for name, coord in kept.items() if name not in changed}
     elif case.op in EXTRACTS:
         kept = {name: kept[name] for name in ("channel",)}
@@ -325,7 +479,7 @@ def test_coordinates_are_kept(case):
     for name, coord in kept.items():
         xr.testing.assert_identical(result[name].variable, coord.variable)
     for name in result.indexes:
-        assert name in data.indexes or name in ("neuron", "time")
+        assert name in data.indexes or name in ("neuron", "time", "lag", "trial")
 
 
 @every_case
@@ -360,7 +514,7 @@ def test_the_order_of_dimensions_does_not_matter(case):
     data = case.make()
     expected = case(data)
     turned = case(data.transpose())
-    if case.op not in (*EXTRACTS, cs.project):
+    if case.op not in (*EXTRACTS, *REDUCTIONS, *CUTS):
         assert turned.dims == data.dims[::-1]
     np.testing.assert_array_equal(turned.transpose(*expected.dims), expected)
 
@@ -369,7 +523,8 @@ def test_the_order_of_dimensions_does_not_matter(case):
 def test_the_same_task_has_the_same_name(case):
     data = in_chunks(case.make())
     assert case(data).data.name == case(data).data.name
-    assert case(data).data.name != case(data + 1).data.name
+    other = ~data if data.dtype == bool else data + 1
+    assert case(data).data.name != case(other).data.name
 
 
 # -- laziness ------------------------------------------------------------------------------
