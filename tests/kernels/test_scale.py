@@ -45,7 +45,7 @@ def maxabs(row):
         (RobustScaler(), robust),
         (MaxAbsScaler(), maxabs),
     ],
-    ids=str,
+    ids=["standard", "minmax", "robust", "maxabs"],  # an address in a name differs by process
 )
 def test_each_row_by_itself(scaler, formula):
     f = rows()
