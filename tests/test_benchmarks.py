@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calscipy.ops.baseline import BASELINE_ARGUMENTS
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -43,6 +45,30 @@ def test_every_row_is_measured_and_all_variants_agree(movies, capsys):
     goals = {line["operation"]: line["goal"] for line in table}
     assert goals["median 3x3x3"] == ">= 80"
     assert goals["summary, lazy"] == "<= 3"
+
+
+def test_every_row_of_traces_is_measured_and_all_variants_agree(capsys):
+    table = load("traces").main(neurons=3, samples=1500, repeats=1)
+    printed = capsys.readouterr().out
+    assert len(table) == 10
+    for line in table:
+        assert line["operation"] in printed
+        assert line["goal"].startswith(">= ")
+        if line["ratio"] is None:
+            assert "oasis" in line["alternative"]
+        else:
+            assert line["ratio"] > 0
+
+
+def test_every_baseline_is_in_the_leaderboard_and_the_recommended_one_is_unbiased(capsys):
+    module = load("baselines")
+    table = module.main(neurons=2, duration=120.0)
+    printed = capsys.readouterr().out
+    for method in BASELINE_ARGUMENTS:
+        assert printed.count(f"| `{method}` |") == len(module.SCENES)
+    for line in table:
+        if line["method"] == "inactive_frames" and "sparse" in line["scene"]:
+            assert all(abs(line[f"bias {snr:g}"]) < 0.02 for snr in module.SNRS)
 
 
 def test_a_ratio_is_above_one_where_we_are_faster_or_slower_as_the_goal_counts(movies):

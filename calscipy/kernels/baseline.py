@@ -3,6 +3,7 @@
 Every function takes ``f`` with time as its last axis and any number of leading axes. NaN marks a
 missing sample: it changes no other sample's value, and F₀ is finite wherever a row has any valid
 sample, also at the missing ones. Integers become float32; a row that is all NaN has a NaN baseline.
+The results have the shape of ``f``, but are read-only views of one number for each row.
 """
 
 from __future__ import annotations
@@ -85,9 +86,9 @@ def _as_rows(f: np.ndarray) -> np.ndarray:
 
 
 def _constant(level: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """One level per row, repeated over the samples of ``f``."""
+    """One level per row, seen as often as ``f`` has samples, but held once."""
     column = level.astype(f.dtype).reshape(*f.shape[:-1], 1)
-    return np.broadcast_to(column, f.shape).copy()
+    return np.broadcast_to(column, f.shape)
 
 
 def mean_baseline(f: ArrayLike) -> np.ndarray:
@@ -229,11 +230,14 @@ def low_pass_baseline(
 
 @functools.lru_cache(maxsize=16)  # pixels come in many pieces
 def _weights(taps: int, cutoff: float, frame_rate: float) -> np.ndarray:
-    """Weights of the filter, forwards and backwards at once, from the centre on."""
+    """Weights of the filter, forwards and backwards at once, from the centre on.
+
+    Zeros make them one and a multiple of four.
+    """
     from scipy import signal  # takes a second to import
 
     once = signal.firwin(taps, cutoff, window="hamming", fs=frame_rate)
-    return np.asarray(np.convolve(once, once[::-1])[taps - 1 :])
+    return np.pad(np.convolve(once, once[::-1])[taps - 1 :], (0, (1 - taps) % 4))
 
 
 def _taps(samples: int) -> int:
@@ -247,7 +251,7 @@ def _taps(samples: int) -> int:
 def _low_passed(rows, weights, smooth):  # type: ignore[no-untyped-def]
     """Filter rows by a symmetric kernel; NaN where a row has too few samples in reach."""
     samples, reach = rows.shape[1], weights.size - 1
-    # One by one: rows of one array are not known to be contiguous, and eight times slower.
+    # Arrays of their own: with rows of one array the loops below are six times slower.
     values = np.empty(samples + 2 * reach, rows.dtype)
     there = np.empty(samples + 2 * reach, rows.dtype)
     weight = np.empty(samples, rows.dtype)
@@ -318,20 +322,15 @@ def _convolve(values, weights, total):  # type: ignore[no-untyped-def]
     for start in range(0, total.size, TILE):
         some = total[start : start + TILE]
         near = values[start : start + some.size + 2 * reach]
-        some[:] = 0
-        _add(near[reach:], weights[0], some)
-        for k in range(1, reach - 2, 4):
-            before, after = near[reach - k - 3 :], near[reach + k :]
-            _add_four(before, after, weights[k : k + 4], some)
-        for k in range(1 + reach // 4 * 4, reach + 1):
-            _add(near[reach - k :], weights[k], some)
-            _add(near[reach + k :], weights[k], some)
+        _begin(near[reach:], weights[0], some)
+        for k in range(1, reach, 4):
+            _add_four(near[reach - k - 3 :], near[reach + k :], weights[k : k + 4], some)
 
 
 @compiled
-def _add(values, weight, some):  # type: ignore[no-untyped-def]
+def _begin(centre, weight, some):  # type: ignore[no-untyped-def]
     for i in range(some.size):
-        some[i] += weight * values[i]
+        some[i] = weight * centre[i]
 
 
 @compiled_fast("contract")

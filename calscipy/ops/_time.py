@@ -80,6 +80,8 @@ class RowNames:
         if not at:
             return self.alone
         kind = "neurons" if model.NEURON in self.dims else "pixels"
+        if model.EVENT in self.dims:
+            kind = "events"
         if not {model.NEURON, model.Y, model.X} & set(self.dims):
             kind = "traces"
         places = zip(*(label[i] for label, i in zip(self.labels, at, strict=True)), strict=True)

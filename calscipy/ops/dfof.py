@@ -12,8 +12,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError, BaselineWarning, warn
 from calscipy.history import described, recorded
-from calscipy.kernels.dfof import fold_change
-from calscipy.kernels.noise import noise_sigma
+from calscipy.kernels.dfof import fold_change, lowest_denominator
 from calscipy.ops._time import along_time, chosen
 from calscipy.ops.baseline import BASELINE_ARGUMENTS, BaselineMethod, baseline_kernel
 
@@ -140,12 +139,9 @@ def _dfof_rows(
 ) -> np.ndarray:
     """Divide rows of one epoch by their baseline; flag those where it is too low."""
     f0 = baseline(reference[0] if reference else f, **numbers)
-    # A trace too short to show its noise is guarded against zero alone.
-    lowest = floor * np.nan_to_num(noise_sigma(f))[..., None]
+    lowest = lowest_denominator(f, f0, offset=offset, floor=floor)
     ratio, low = fold_change(f, f0, offset=offset, lowest=lowest, clip=clip)
-    rows = low.any(axis=-1).reshape(-1)
-    if rows.any():
-        flag(np.flatnonzero(rows))
+    flag(np.flatnonzero(low.any(axis=-1)))
     return ratio
 
 

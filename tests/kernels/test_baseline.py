@@ -54,7 +54,7 @@ def test_dtype_shape_and_input(kernel, given_dtype, dtype):
     out = kernel(f)
     assert out.dtype == dtype
     assert out.shape == f.shape
-    assert out.flags.writeable
+    assert out.strides[-1] == 0  # one number for each row
     np.testing.assert_array_equal(f, before)
     same(out, kernel(f.astype("float64")), rtol=1e-6)
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calscipy.kernels.dfof import fold_change
+from calscipy.kernels.dfof import fold_change, lowest_denominator
+from calscipy.kernels.noise import noise_sigma
 
 F = np.array([[10.0, 12.0, 20.0], [5.0, 6.0, 2.0]])
 F0 = np.array([[10.0, 10.0, 10.0], [4.0, 4.0, 4.0]])
@@ -80,3 +81,58 @@ def test_input_is_untouched():
         array.setflags(write=False)
     fold_change(f, f0, offset=1.0, lowest=np.full((2, 1), 100.0), clip=True)
     np.testing.assert_array_equal(f, F)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_level_is_as_good_as_a_curve(clip, dtype):
+    f = np.random.default_rng(0).normal(5, 1, (3, 40)).astype(dtype)
+    f[0, 3] = np.nan
+    level = np.array([[5.0], [-1.0], [np.nan]], dtype)
+    lowest = np.array([[1.0], [0.5], [0.0]])
+    seen = np.broadcast_to(level, f.shape)
+    options = {"offset": 0.25, "lowest": lowest, "clip": clip}
+    expected = fold_change(f, seen.copy(), **options)
+    for f0 in (level, seen):
+        for one, other in zip(fold_change(f, f0, **options), expected, strict=True):
+            assert one.shape == f.shape
+            np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 5000),
+    st.sampled_from(["normal", "exponential", "counts", "rare", "constant", "infinite"]),
+    st.sampled_from([0.0, 0.3, 0.99, 1.0]),
+    st.floats(-2, 8),
+    st.sampled_from([0.0, 1.0, 2.5]),
+    st.sampled_from(["f4", "f8"]),
+    st.integers(0, 10**6),
+)
+def test_the_bound_of_the_noise_flags_what_the_noise_flags(
+    samples, kind, gaps, level, floor, dtype, seed
+):
+    draw = np.random.default_rng(seed)
+    f = draw.normal(0, 1, (2, samples)).astype(dtype)
+    if kind == "exponential":
+        f = draw.exponential(1, f.shape).astype(dtype) ** 3
+    elif kind == "counts":
+        f = f.round()
+    elif kind == "rare":
+        f = (draw.random(f.shape) < 0.26).astype(dtype)  # half of the differences are as large
+    elif kind == "constant":
+        f[:] = 3
+    elif kind == "infinite":
+        f[0, 0] = np.inf
+    f[draw.random(f.shape) < gaps] = np.nan
+    exact = floor * np.nan_to_num(noise_sigma(f).astype("f8"))[:, None]
+    for f0 in (np.full((2, 1), level, dtype), np.full(f.shape, level, dtype)):
+        lowest = lowest_denominator(f, f0, offset=0.5, floor=floor)
+        assert (lowest >= exact * (1 - 1e-6)).all()
+        below = f0 + f0.dtype.type(0.5)
+        np.testing.assert_array_equal(below > lowest, below > exact)
+
+
+def test_no_floor_without_samples():
+    assert lowest_denominator(np.zeros((2, 0)), np.zeros((2, 0))).tolist() == [[0.0], [0.0]]
+    assert lowest_denominator(np.ones((2, 9)), np.zeros((2, 1)), floor=0).tolist() == [[0.0]] * 2
