@@ -2,7 +2,8 @@
 
 `write_recording` writes a whole recording and returns its `GroundTruth`; `write_frames` writes
 frames for a real master XML; `tiff_frame` and `encode_value` make single files and images;
-`synthetic_traces` makes traces without a recording.
+`synthetic_traces` makes traces without a recording. `write_variant` writes small recordings of
+every kind, which `VARIANTS` names.
 
 Examples
 --------
@@ -19,12 +20,16 @@ from ._scene import encode_value
 from ._tiff import tiff_frame
 from ._traces import synthetic_traces
 from ._truth import GroundTruth
+from ._variants import VARIANTS, Variant, write_variant
 
 __all__ = [
+    "VARIANTS",
     "GroundTruth",
+    "Variant",
     "encode_value",
     "synthetic_traces",
     "tiff_frame",
     "write_frames",
     "write_recording",
+    "write_variant",
 ]

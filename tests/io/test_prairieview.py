@@ -24,9 +24,7 @@ import xarray as xr
 import calscipy as cs
 from calscipy.errors import (
     ArgumentError,
-    CalscipyWarning,
     DamagedRecordingWarning,
-    RecordingError,
 )
 from calscipy.io.prairieview import PrairieViewBackend, frames
 from calscipy.testing import encode_value, tiff_frame, write_frames, write_recording
@@ -36,7 +34,6 @@ TIMED = SAMPLES / "scanagator" / "TSeries-10232020-1129-1771" / "TSeries-1023202
 VOLUMES = (
     SAMPLES / "scanagator" / "TSeries-03022023-1227-2098" / "TSeries-03022023-1227-2098.xml.gz"
 )
-LINES = SAMPLES / "scanagator" / "LineScan-11182022-1250-763"
 FRAMES = SAMPLES / "calscipy" / "EM0121_PRE-001_frames002-021.tar.xz"
 
 real = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/data/prairieview")
@@ -276,36 +273,6 @@ def test_real_frames_are_read_bit_exact_by_the_fast_path(tmp_path, plain_only, c
     assert movie.values.max() == 8191
     bands = chunks == {"y": 128}  # these read rows of a file whose header they check
     assert sorted(set(plain_only)) == ([] if bands else names)
-
-
-@real
-def test_real_line_scans_are_read_bit_exact(plain_only):
-    with pytest.warns(CalscipyWarning, match="cycles 1, 2, 3 are line scans") as got:
-        movie = movie_of(LINES)
-    assert len(got) == 1
-    assert movie.sizes == {"frames": 3, "channel": 2, "y": 500, "x": 60}
-    wanted = [
-        [page(LINES / f"{LINES.name}_Cycle{cycle:05d}_Ch{c}_000001.ome.tif") for c in (1, 2)]
-        for cycle in (1, 2, 3)
-    ]
-    np.testing.assert_array_equal(movie, wanted)
-    assert len(plain_only) == 6
-
-
-@real
-def test_real_line_scans_of_which_half_are_missing():
-    with pytest.warns(CalscipyWarning) as got:
-        movie = movie_of(SAMPLES / "scanagator" / "LineScan-02132019-1317-2775")
-    assert sorted(str(item.message).split(": ")[1][:7] for item in got) == ["5 of 10", "cycles "]
-    assert movie.valid.values.tolist() == [True] * 5 + [False] * 5
-    assert movie[:5].any(("y", "x")).all()
-    assert not movie[5:].any()
-
-
-@real
-def test_real_recording_of_version_4():
-    with pytest.raises(RecordingError, match=r"552\.xml: written by PrairieView 4\.3\.2\.13"):
-        cs.ImagingSession.open(SAMPLES / "scanagator" / "LineScan-03292014-1525-552")
 
 
 # B. Layouts

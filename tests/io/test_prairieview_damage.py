@@ -439,10 +439,6 @@ XMLS = {
         lambda root: set_state(root, linesPerFrame="forty"),
         ["'forty', a whole number of pixels was expected", "Copy the XML"],
     ),
-    "version 4": (
-        lambda root: root.set("version", "4.3.2.13"),
-        ["PrairieView 4.3.2.13; versions from 5.2 on", "frame_rate=..."],
-    ),
     "no clock": (
         lambda root: set_frames(root, absoluteTime="1", relativeTime="1"),
         ["neither absoluteTime nor relativeTime increases", "first at frame 1", "cycles=[...]"],

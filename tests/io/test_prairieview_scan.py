@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from calscipy.errors import ArgumentError, DamagedRecordingWarning, RecordingError
 from calscipy.io.prairieview import Metadata, frame_records, read_scan
 from calscipy.io.prairieview import scan as scan_module
-from calscipy.io.prairieview.frame_records import Entry, Frame
+from calscipy.io.prairieview.frame_records import Entry, File, Frame
 from calscipy.io.prairieview.scan import Scan, Sequence, merge
 from calscipy.testing import write_recording
 
@@ -138,7 +138,7 @@ def test_attributes_that_may_be_absent(scan_of):
     assert [cycle.cycle for cycle in scan.sequences] == [1, 2]
     assert frames(scan) == [1, 2, 1]
     first = scan.sequences[0].frames[0]
-    assert first.files == ((1, "Ch1", "a.tif", 1),)
+    assert first.files == (File(1, "Ch1", "a.tif", 1),)
     assert first.last_good_frame == "3"
     assert np.isnan([first.relative_time, first.absolute_time]).all()
     assert (scan.version, scan.started, dict(scan.systems)) == ("", None, {})

@@ -13,17 +13,24 @@ from xarray.backends import BackendEntrypoint
 from calscipy import model
 from calscipy.errors import RecordingError, first_few
 from calscipy.io.prairieview.dataset import open_tree
+from calscipy.io.prairieview.environment import Environment, read_environment
+from calscipy.io.prairieview.lsd import read_lsd
 from calscipy.io.prairieview.metadata import Metadata
+from calscipy.io.prairieview.references import read_reference
 from calscipy.io.prairieview.scan import Scan, read_scan
 from calscipy.io.prairieview.validity import Check
 
 __all__ = [
+    "Environment",
     "Metadata",
     "PrairieViewBackend",
     "Scan",
     "find_master",
     "is_master",
     "open_tree",
+    "read_environment",
+    "read_lsd",
+    "read_reference",
     "read_scan",
 ]
 
@@ -108,7 +115,7 @@ class PrairieViewBackend(BackendEntrypoint):
         cycles: Sequence[int] | None = None,
         check: Check = "sizes",
     ) -> xr.DataTree:
-        """Open a recording as a tree with the group ``movie``."""
+        """Open a recording as a tree with the groups ``movie``, ``linescan`` and others."""
         tree = open_tree(find_master(Path(filename_or_obj)), cycles=cycles, check=check)
         if drop_variables is not None:
             tree = tree.map_over_datasets(
@@ -124,5 +131,12 @@ class PrairieViewBackend(BackendEntrypoint):
     def open_dataset(  # type: ignore[override]
         self, filename_or_obj: Any, **kwargs: Any
     ) -> xr.Dataset:
-        """Open the movie of a recording as a dataset."""
-        return self.open_datatree(filename_or_obj, **kwargs)[model.MOVIE].to_dataset()
+        """Open the movie of a recording as a dataset; its line scans if it has no movie."""
+        tree = self.open_datatree(filename_or_obj, **kwargs)
+        for name in (model.MOVIE, model.LINESCAN):
+            if name in tree.children:
+                return tree[name].to_dataset()
+        raise RecordingError(
+            f"{filename_or_obj}: the recording holds no images. Open its groups "
+            f"{list(tree.children)} with xarray.open_datatree."
+        )

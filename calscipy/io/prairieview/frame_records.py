@@ -40,6 +40,7 @@ class File(NamedTuple):
     channel_name: str
     filename: str
     page: int
+    source: str | None = None  # of a line scan: the image that the line was drawn on
 
 
 class Frame(NamedTuple):

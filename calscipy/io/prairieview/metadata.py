@@ -72,6 +72,34 @@ class Metadata(Mapping[str, Any]):
             return text
 
     @property
+    def notes(self) -> str:
+        """Notes of the recording; those of the settings where it has none."""
+        own = str(self._attrs.get("notes", ""))
+        return own or str(self.environment.get("notes", ""))
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What the settings beside the recording say: frame rate, active channels, plans.
+
+        Empty where there is no ``.env`` or ``Config.cfg`` file. All of such a file is read by
+        `calscipy.io.prairieview.read_environment`.
+        """
+        return self._attrs.get("environment", {})
+
+    @property
+    def elements(self) -> list[Mapping[str, Any]]:
+        """Elements of the master XML beside frames and state: equal ones once, with their cycles.
+
+        Of elements inside frames that calscipy does not know the first hundred are kept.
+        """
+        return list(self._attrs.get("elements", []))
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the reference images, for `calscipy.io.prairieview.read_reference`."""
+        return list(self._attrs.get("references", []))
+
+    @property
     def objective(self) -> str | None:
         """Name of the objective."""
         return self.get("objectiveLens")

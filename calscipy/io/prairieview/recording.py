@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import Counter
-from collections.abc import Sequence as Listing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,24 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from calscipy.errors import (
-    ArgumentError,
-    CalscipyWarning,
-    RecordingError,
-    first_few,
-    warn,
-)
+from calscipy.errors import RecordingError, first_few
 from calscipy.io.chunks import MAX_PIXELS
 from calscipy.io.prairieview.frames import probe_shape
-from calscipy.io.prairieview.scan import Entry, Frame, Scan, Sequence
-
-_PLANE_TYPES = {
-    "TSeries Timed Element",
-    "TSeries Brightness Over Time Element",
-    "BrightnessOverTime",
-    "Single",
-}
-_VOLUME_WORDS = ("ZSeries", "AtlasVolume")
+from calscipy.io.prairieview.kinds import is_volume, is_volumetric, z_devices
+from calscipy.io.prairieview.scan_records import Entry, Frame, Scan, Sequence
 
 
 @dataclass(frozen=True)
@@ -56,66 +43,24 @@ class Images:
         return frozenset().union(*states)
 
 
-def arrange(scan: Scan, cycles: Listing[int] | None = None) -> Images:
-    """Sort the frames of a scan into frames, channels and planes."""
-    sequences = [sequence for sequence in scan.sequences if sequence.frames]
-    if cycles is not None:
-        known = [sequence.cycle for sequence in sequences]
-        unknown = sorted(set(cycles) - set(known))
-        if unknown:
-            raise ArgumentError(
-                f"{scan.path}: no images in cycles {first_few(unknown)}; "
-                f"cycles with images: {first_few(known, 20)}."
-            )
-        sequences = [sequence for sequence in sequences if sequence.cycle in set(cycles)]
-    if not sequences:
-        raise RecordingError(
-            f"{scan.path}: the XML lists no images (Sequence types: "
-            f"{sorted({s.type for s in scan.sequences}) or 'none'}). "
-            "calscipy opens recordings that hold images."
-        )
-    if _is_volumetric(scan, sequences):
-        planes = max(len(sequence.frames) for sequence in sequences)
-        reverse = _reversed_cycles(scan)
-        rows = []
-        for sequence in sequences:
-            row: tuple[Frame | None, ...] = sequence.frames
-            row += (None,) * (planes - len(row))
-            rows.append((sequence, row[::-1] if sequence.cycle in reverse else row))
-    else:
-        rows = [(sequence, (frame,)) for sequence in sequences for frame in sequence.frames]
-    return _tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
+def arrange(scan: Scan, sequences: list[Sequence]) -> Images:
+    """Sort the frames of sequences of one kind into frames, channels and planes."""
+    if not is_volumetric(scan, sequences):
+        return arrange_single(sequences)
+    planes = max(len(sequence.frames) for sequence in sequences)
+    reverse = _reversed_cycles(scan)
+    rows = []
+    for sequence in sequences:
+        row: tuple[Frame | None, ...] = sequence.frames
+        row += (None,) * (planes - len(row))
+        rows.append((sequence, row[::-1] if sequence.cycle in reverse else row))
+    return tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
 
 
-def _is_volume(sequence: Sequence) -> bool:
-    return any(word in sequence.type for word in _VOLUME_WORDS)
-
-
-def _is_volumetric(scan: Scan, sequences: list[Sequence]) -> bool:
-    volumes = [s for s in sequences if _is_volume(s)]
-    if 0 < len(volumes) < len(sequences):
-        kinds = ", ".join(f"{s.cycle} {s.type!r}" for s in sequences[:6])
-        raise RecordingError(
-            f"{scan.path}: the recording mixes volumes and plane series (cycles {kinds}), which "
-            "do not fit into one movie. Open them one kind at a time with cycles=[...]."
-        )
-    if volumes:
-        return True
-    linescans = [s.cycle for s in sequences if s.type == "Linescan"]
-    unknown = sorted({s.type for s in sequences} - _PLANE_TYPES - {"Linescan"})
-    if linescans:
-        warn(
-            f"{scan.path}: cycles {first_few(linescans)} are line scans: each image is opened as "
-            "a frame whose y axis is time, not space.",
-            CalscipyWarning,
-        )
-    if unknown:
-        warn(
-            f"{scan.path}: unknown Sequence types {first_few(unknown)}; their images are read "
-            "as a plane series in the order of the XML.",
-            CalscipyWarning,
-        )
-    return False
+def arrange_single(sequences: list[Sequence]) -> Images:
+    """Make a row of every frame: a frame of a plane series, or a cycle of a line scan."""
+    rows = [(sequence, (frame,)) for sequence in sequences for frame in sequence.frames]
+    return tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
 
 
 def _reversed_cycles(scan: Scan) -> set[int]:
@@ -124,7 +69,7 @@ def _reversed_cycles(scan: Scan) -> set[int]:
     From the Z positions where the frames carry them, else every second one. Counted from the
     first volume of the recording, so that a selection of cycles has the same planes.
     """
-    volumes = [s for s in scan.sequences if s.frames and _is_volume(s)]
+    volumes = [s for s in scan.sequences if s.frames and is_volume(scan, s)]
     if not any(volume.bidirectional_z for volume in volumes):
         return set()
     directions = [_direction(scan, volume) for volume in volumes]
@@ -150,12 +95,13 @@ def _direction(scan: Scan, sequence: Sequence) -> int:
     return int(np.sign(way[np.argmax(np.abs(way))])) if way.size else 0
 
 
-def _tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) -> Images:
+def tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) -> Images:
+    """Make the tables of rows of frames, one row for each time point or cycle."""
     labels: dict[int, str] = {}
     found: dict[tuple[int, int, int], tuple[str, int]] = {}
     for t, row in enumerate(rows):
         for p, frame in enumerate(row):
-            for channel, label, name, page in frame.files if frame else ():
+            for channel, label, name, page, _ in frame.files if frame else ():
                 labels.setdefault(channel, label)
                 found[t, channel, p] = name, page
     channels = sorted(labels)
@@ -248,26 +194,39 @@ def _count(scan: Scan, text: str | None) -> int:
         ) from None
 
 
-def frame_times(scan: Scan, images: Images) -> np.ndarray:
-    """Return acquisition times in s from the first frame, shape (frames, plane).
+def identity(scan: Scan, names: np.ndarray, valid: np.ndarray) -> str:
+    """Name images for dask: the XML as it is now, which of its files, which are masked."""
+    stat = scan.path.stat()
+    text = f"{scan.path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{valid.shape}"
+    identity = hashlib.sha256(text.encode())
+    identity.update(names.tobytes())
+    identity.update(np.packbits(valid).tobytes())
+    return identity.hexdigest()[:32]
+
+
+def frame_times(scan: Scan, images: Images) -> tuple[np.ndarray, str]:
+    """Return acquisition times in s, shape (frames, plane), and the name of their clock.
 
     From ``absoluteTime``; else from ``relativeTime``, which runs on in some recordings and in
     others restarts in each sequence, whose start is added then. NaN where a plane was not acquired.
     """
-    absolute = _table(images, lambda sequence, frame: frame.absolute_time)
-    if not _increasing(absolute):
-        absolute = _table(images, lambda sequence, frame: frame.relative_time)
-    if not _increasing(absolute):
-        absolute += _sequence_starts(images)[:, None]
-    if not _increasing(absolute):
-        starts = _starts(absolute)
+    clock = "absoluteTime"
+    times = _table(images, lambda sequence, frame: frame.absolute_time)
+    if not _increasing(times):
+        clock = "relativeTime"
+        times = _table(images, lambda sequence, frame: frame.relative_time)
+    if not _increasing(times):
+        clock = "time of the sequences and relativeTime"
+        times += _sequence_starts(images)[:, None]
+    if not _increasing(times):
+        starts = _starts(times)
         bad = int(np.argmin(np.r_[np.isfinite(starts[:1]), np.diff(starts) > 0]))
         raise RecordingError(
             f"{scan.path}: neither absoluteTime nor relativeTime increases from frame to frame "
             f"(first at frame {bad} of the movie, in cycle {images.sequences[bad].cycle}), so "
             "there is no trustworthy clock. Open the cycles before it with cycles=[...]."
         )
-    return absolute - np.nanmin(absolute)
+    return times, clock
 
 
 def _starts(times: np.ndarray) -> np.ndarray:
@@ -328,6 +287,28 @@ def resolve(
     )
 
 
+def state_number(scan: Scan, images: Images, at: int, key: str) -> float:
+    """Return one number of the state for the first plane of a frame; NaN if it does not say."""
+    frame = next(frame for frame in images.frames[at] if frame is not None)
+    return number(_scalar(scan, images.sequences[at], frame, key))
+
+
+def pixel_size(scan: Scan, axis: str) -> float:
+    """Return the size of a pixel in um along ``XAxis`` or ``YAxis``; NaN if it is not known."""
+    sizes = scan.state.get("micronsPerPixel")
+    entry = sizes.get(axis) if isinstance(sizes, dict) else None
+    return number(entry.value) if isinstance(entry, Entry) else float("nan")
+
+
+def field_shape(scan: Scan) -> tuple[int, int] | None:
+    """Return lines and pixels of the whole field by the recording's own state, None if unknown."""
+    lines, pixels = (
+        number(entry.value) if isinstance(entry := scan.state.get(key), Entry) else float("nan")
+        for key in ("linesPerFrame", "pixelsPerLine")
+    )
+    return (int(lines), int(pixels)) if lines >= 1 and pixels >= 1 else None
+
+
 _NO_FRAME = Frame(0, 0.0, 0.0, (), None, None)
 
 
@@ -348,11 +329,25 @@ def scalars(scan: Scan, images: Images, key: str) -> set[str | None]:
     }
 
 
-def z_devices(scan: Scan) -> list[str]:
-    """Return the subindices of the Z devices, from the recording's state."""
-    position = scan.state.get("positionCurrent")
-    axis = position.get("ZAxis") if isinstance(position, dict) else None
-    return list(axis) if isinstance(axis, dict) else []
+def stage_positions(scan: Scan, images: Images) -> dict[str, np.ndarray]:
+    """Return the X and Y of the stage in um for every frame; empty where it stayed in place.
+
+    Looked up once for each sequence: the stage moves between cycles.
+    """
+    if not changes(images, "positionCurrent"):
+        return {}
+    found = {}
+    for axis in ("XAxis", "YAxis"):
+        places: dict[int, float] = {}
+        for sequence, row in zip(images.sequences, images.frames, strict=True):
+            if id(sequence) not in places:
+                first = next(frame for frame in row if frame is not None)
+                text = scan.lookup(sequence, first, "positionCurrent", axis, "0")
+                places[id(sequence)] = number(text)
+        table = np.array([places[id(sequence)] for sequence in images.sequences])
+        if np.isfinite(table).all() and (table != table[0]).any():
+            found[f"stage_{axis[0].lower()}"] = table
+    return found
 
 
 def plane_positions(scan: Scan, images: Images) -> tuple[np.ndarray, str] | None:

@@ -7,12 +7,10 @@ refused, file names must be bare names, and nothing in it is evaluated.
 from __future__ import annotations
 
 import codecs
-import datetime as dt
 import mmap
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +19,33 @@ from lxml import etree
 from calscipy.errors import DamagedRecordingWarning, RecordingError, warn
 from calscipy.io.prairieview.frame_records import (
     SAFE_NAME,
-    Entry,
     File,
     Frame,
     State,
     pieces,
     raw_pieces,
 )
+from calscipy.io.prairieview.keys4 import with_laser_names
+from calscipy.io.prairieview.nodes import (
+    KNOWN_IN_SCAN,
+    KNOWN_IN_SEQUENCE,
+    MAX_NODES,
+    Node,
+    UnknownNodes,
+    node_of,
+)
+from calscipy.io.prairieview.scan_records import Scan, Sequence
+from calscipy.io.prairieview.states import difference, is_full, merge, shards, state_of
 
 MAX_XML_BYTES = 4 * 2**30
 MAX_FRAMES = 50_000_000
+MAX_NUMBER = 2**31 - 1  # of cycles, frames, channels and pages
 FRAMES_KEPT = 512  # parsed elements of one sequence that stay in memory
 
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """One cycle: frames of a plane series, or the planes of one volume."""
-
-    type: str
-    cycle: int
-    time: str
-    bidirectional_z: bool
-    state: State
-    frames: tuple[Frame, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """A whole recording as its master XML describes it."""
-
-    path: Path
-    version: str
-    date: str
-    notes: str
-    systems: Mapping[str, str]
-    state: State
-    sequences: tuple[Sequence, ...]
-    damage: str | None = None
-
-    @property
-    def started(self) -> dt.datetime | None:
-        """Local start of the recording; None if the date is not in PrairieView's US form."""
-        try:
-            return dt.datetime.strptime(self.date, "%m/%d/%Y %I:%M:%S %p")
-        except ValueError:
-            return None
-
-    def lookup(
-        self, sequence: Sequence, frame: Frame, key: str, index: str, subindex: str | None = None
-    ) -> str | None:
-        """Resolve one value for one frame: its own state, its sequence's, the recording's."""
-        for state in (frame.state, sequence.state, self.state):
-            level: Any = state.get(key) if state else None
-            if isinstance(level, dict):
-                level = level.get(index)
-            if subindex is not None and isinstance(level, dict):
-                level = level.get(subindex)
-            if isinstance(level, Entry):
-                return level.value
-        return None
-
-
-def merge(base: State, delta: State | None) -> State:
-    """Lay a delta over a state, key by key, index by index, subindex by subindex."""
-    if not delta:
-        return base
-    merged = dict(base)
-    for key, value in delta.items():
-        below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
-    return merged
+_FILE_ATTRIBUTES = {"channel", "channelName", "filename", "page", "source"}
+_SEARCHED = 2**20  # bytes at a time
+_PLAIN_ATTRIBUTES = 3  # that every file has
+_READ_APART = {"PVStateShard", "SystemIDs", "Sequence"}
 
 
 def read_scan(path: Path) -> Scan:
@@ -149,7 +103,10 @@ class _Reader:
         self.frames: list[Frame] = []
         self.plain_frames: list[Frame] = []  # those that the next placeholder stands for
         self.sequences: list[Sequence] = []
-        self.count = 0
+        self.count = self.nodes = 0
+        self.first_state: State | None = None  # the full state of the first frame of 4.x
+        self.channels: dict[str, dict[str, str]] = {}
+        self.unknown = UnknownNodes()
         self.finished = False
         self.error: Exception | None = None
 
@@ -177,7 +134,7 @@ class _Reader:
         except etree.XMLSyntaxError as error:
             self.error = error
         else:
-            if self.root is None:
+            if self.root is None and root is not None:  # recovery may find nothing at all
                 self.check_root(root)
 
     def check_root(self, root: Any) -> None:
@@ -242,9 +199,15 @@ class _Reader:
                 files.append(self._file(child))
             elif tag == "PVStateShard":
                 if len(child):
-                    state = _state(child)
+                    state = self._state(child)
             elif tag == "ExtraParameters":
-                last_good = child.get("lastGoodFrame")
+                last_good = child.get("lastGoodFrame", child.get("validData"))
+            else:
+                self.unknown.add(
+                    f"<{tag}> in <Frame>",
+                    self._integer(self.sequence, "cycle", 1),
+                    partial(self._node, child),
+                )
         get = element.get
         return Frame(
             self._integer(element, "index", len(self.frames) + 1),
@@ -254,6 +217,37 @@ class _Reader:
             state,
             last_good,
         )
+
+    def _state(self, shard: Any) -> State | None:
+        """Return what a frame's shard changes; 4.x writes the full state into every frame."""
+        state = state_of(shard)
+        if not is_full(shard):
+            return state
+        if self.first_state is None:
+            self.first_state = state
+        return difference(self.first_state, state) or None
+
+    def _node(self, element: Any) -> Node:
+        return node_of(element, self._count_node)
+
+    def _count_node(self) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise RecordingError(
+                f"{self.path}: the XML holds more than {MAX_NODES} elements beside its frames. "
+                "It is damaged: copy it again."
+            )
+
+    def _beside(self, parent: Any, known: set[str], apart: set[str]) -> tuple[Node, ...]:
+        """Keep the children of an element other than those that are read apart."""
+        found = []
+        for child in parent:
+            if child.tag in apart:
+                continue
+            found.append(self._node(child))
+            if child.tag not in known:
+                self.unknown.note(f"<{child.tag}> in <{parent.tag}>")
+        return tuple(found)
 
     def _file(self, element: Any) -> File:
         name = element.get("filename", "")
@@ -270,35 +264,49 @@ class _Reader:
                 f"{self.path}, line {element.sourceline}: page={page} of {name}; pages count "
                 "from 1."
             )
-        return File(channel, element.get("channelName") or f"Ch{channel}", name, page)
+        source = None
+        if len(element.attrib) > _PLAIN_ATTRIBUTES:
+            source = element.get("source")
+            rest = {str(k): str(v) for k, v in element.attrib.items() if k not in _FILE_ATTRIBUTES}
+            if rest:
+                self.channels.setdefault(str(channel), rest)
+        label = element.get("channelName") or f"Ch{channel}"
+        return File(channel, label, name, page, source)
 
     def _integer(self, element: Any, name: str, default: int) -> int:
         text = element.get(name)
         if text is None:
             return default
         try:
-            return int(text)
+            number = int(text)
         except ValueError:
+            number = MAX_NUMBER + 1
+        if abs(number) > MAX_NUMBER:
             raise RecordingError(
-                f"{self.path}, line {element.sourceline}: <{element.tag} {name}={text!r}>, "
+                f"{self.path}, line {element.sourceline}: <{element.tag} {name}={text[:40]!r}>, "
                 "a whole number was expected. Copy the XML again."
-            ) from None
+            )
+        return number
 
     def _close_sequence(self, element: Any) -> None:
-        text = element.get("cycle", str(len(self.sequences) + 1))
-        if not text.isdecimal():
+        cycle = self._integer(element, "cycle", len(self.sequences) + 1)
+        if cycle < 0:
             raise RecordingError(
-                f"{self.path}, line {element.sourceline}: <Sequence cycle={text!r}>, a whole "
-                "number was expected. Copy the XML again."
+                f"{self.path}, line {element.sourceline}: <Sequence cycle={cycle}>, cycles count "
+                "from 1. Copy the XML again."
             )
         self.sequences.append(
             Sequence(
                 element.get("type", ""),
-                int(text),
+                cycle,
                 element.get("time", ""),
                 element.get("bidirectionalZ", "False") == "True",
-                _shards(element),
+                shards(element),
                 tuple(self.frames),
+                (
+                    Node("Sequence", _attributes(element, apart={"cycle", "time"})),
+                    *self._beside(element, KNOWN_IN_SEQUENCE, {"Frame", "PVStateShard"}),
+                ),
             )
         )
         element.clear(keep_tail=True)
@@ -321,6 +329,8 @@ class _Reader:
                 DamagedRecordingWarning,
             )
         systems = self.root.find("SystemIDs")
+        nodes = self._beside(self.root, KNOWN_IN_SCAN, _READ_APART)
+        self.unknown.say(self.path)
         return Scan(
             path=self.path,
             version=self.root.get("version", ""),
@@ -330,9 +340,12 @@ class _Reader:
                 item.get("SystemID", ""): item.get("Description", "")
                 for item in (systems if systems is not None else ())
             },
-            state=_shards(self.root),
+            state=with_laser_names(merge(shards(self.root), self.first_state), nodes),
             sequences=tuple(self.sequences),
             damage=None if self.error is None else _reason(self.error),
+            nodes=nodes,
+            channels=self.channels,
+            unknown=tuple(self.unknown.kept),
         )
 
 
@@ -354,7 +367,8 @@ def _parse(path: Path, *, encoding: str | None = None, recover: bool = False) ->
     )
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         start = 3 if encoding is not None and text[:3] == codecs.BOM_UTF8 else 0
-        plain = encoding is None and not recover
+        # Frames in a CDATA section are text and must stay there.
+        plain = encoding is None and not recover and not _holds(text, b"<![CDATA[")
         for piece in pieces(text, start) if plain else raw_pieces(text, start, len(text)):
             if not isinstance(piece, bytes):
                 reader.plain_frames = piece.frames
@@ -368,6 +382,12 @@ def _parse(path: Path, *, encoding: str | None = None, recover: bool = False) ->
     return reader
 
 
+def _holds(text: Any, wanted: bytes) -> bool:
+    """Tell whether bytes stand in a file; a mapped file's own search is ten times slower."""
+    starts = range(0, len(text), _SEARCHED)
+    return any(wanted in text[at : at + _SEARCHED + len(wanted)] for at in starts)
+
+
 def _damage(log: Any) -> Exception | None:
     """Return what recovery passed over, if it was more than a reference such as &#x1;."""
     for entry in log:
@@ -376,37 +396,8 @@ def _damage(log: Any) -> Exception | None:
     return None
 
 
-def _shards(parent: Any) -> State:
-    state: State = {}
-    for shard in parent.iterchildren("PVStateShard"):
-        state = merge(state, _state(shard))
-    return state
-
-
-def _state(shard: Any) -> State:
-    state: dict[str, Any] = {}
-    for value in shard:
-        key = value.get("key")
-        if value.tag != "PVStateValue" or key is None:
-            continue
-        state[key] = _children(value) if len(value) else _entry(value)
-    return state
-
-
-def _children(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for child in value:
-        if child.tag == "SubindexedValues":
-            found[child.get("index", "")] = {
-                item.get("subindex", ""): _entry(item) for item in child
-            }
-        else:
-            found[child.get("index", "")] = _entry(child)
-    return found
-
-
-def _entry(element: Any) -> Entry:
-    return Entry(element.get("value", ""), element.get("description"))
+def _attributes(element: Any, apart: set[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(k), str(v)) for k, v in element.attrib.items() if k not in apart)
 
 
 def _seconds(text: str | None) -> float:
