@@ -16,7 +16,7 @@ from calscipy.io.photostimulation import (
 from calscipy.io.photostimulation.stimuli import stimulus_table
 from calscipy.photostimulation.building import build_protocol
 from calscipy.photostimulation.calibration import GalvoCalibration
-from calscipy.photostimulation.protocol import Protocol
+from calscipy.photostimulation.protocol import Protocol, targets_from_galvo_points
 from calscipy.photostimulation.rois import Target, rois_from_targets, targets_from_rois
 from calscipy.photostimulation.steps import Step
 
@@ -37,6 +37,7 @@ __all__ = [
     "read_mark_points",
     "rois_from_targets",
     "stimulus_table",
+    "targets_from_galvo_points",
     "targets_from_rois",
     "write_galvo_points",
     "write_mark_points",
