@@ -1,15 +1,17 @@
 """Calcium imaging on labelled, lazy arrays: one object per recording, methods that chain."""
 
-from calscipy import accessors, errors
+from calscipy import accessors, errors, photostimulation
 from calscipy._version import __version__
 from calscipy.blocks import gpu_available
 from calscipy.io.arrays import from_numpy
 from calscipy.io.imagej import rois_from_imagej
+from calscipy.io.prairieview.repackage import repackage
 from calscipy.io.store import to_zarr
 from calscipy.io.suite2p import rois_from_suite2p
 from calscipy.joining import concat
 from calscipy.model import frame_rate
 from calscipy.ops import (
+    align,
     apply_shifts,
     average,
     baseline,
@@ -46,6 +48,7 @@ from calscipy.ops import (
     noise,
     normalize,
     onset_values,
+    onsets,
     perona_malik,
     project,
     quality,
@@ -57,6 +60,8 @@ from calscipy.ops import (
     rois_from_pixels,
     savgol,
     scale,
+    stimulus_mask,
+    stimulus_onsets,
     subtract_background,
     subtract_neuropil,
     summary,
@@ -66,13 +71,16 @@ from calscipy.ops import (
 )
 from calscipy.options import get_option, set_options
 from calscipy.plotting import preview
+from calscipy.prairielink import PrairieLink
 from calscipy.session import ImagingSession
 
 accessors.register()
 
 __all__ = [
     "ImagingSession",
+    "PrairieLink",
     "__version__",
+    "align",
     "apply_shifts",
     "average",
     "baseline",
@@ -115,11 +123,14 @@ __all__ = [
     "noise",
     "normalize",
     "onset_values",
+    "onsets",
     "perona_malik",
+    "photostimulation",
     "preview",
     "project",
     "quality",
     "rate",
+    "repackage",
     "roi_hulls",
     "roi_statistics",
     "rois_from_imagej",
@@ -130,6 +141,8 @@ __all__ = [
     "savgol",
     "scale",
     "set_options",
+    "stimulus_mask",
+    "stimulus_onsets",
     "subtract_background",
     "subtract_neuropil",
     "summary",

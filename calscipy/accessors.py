@@ -126,6 +126,7 @@ class TracesMethods(TemporalMethods):
     normalize = as_method(ops.normalize)
     scale = as_method(ops.scale)
     waveforms = as_method(ops.waveforms)
+    align = as_method(ops.align)
     to_trials = as_method(ops.to_trials)
 
 
@@ -140,6 +141,15 @@ class EventsMethods(StorableMethods):
     onset_values = as_method(ops.onset_values)
     to_frames = as_method(ops.to_frames)
     to_trials = as_method(ops.to_trials)
+
+
+class VoltageMethods(StorableMethods):
+    """Methods of voltage recordings ``(signal, time)``."""
+
+    __slots__ = ()
+
+    align = as_method(ops.align)
+    onsets = as_method(ops.onsets)
 
 
 class TrialsMethods(Methods):
@@ -165,6 +175,7 @@ KINDS: dict[str | None, type[Methods]] = {
     "image": ImageMethods,
     "traces": TracesMethods,
     "events": EventsMethods,
+    "voltage": VoltageMethods,
     "trials": TrialsMethods,
     "waveforms": WaveformsMethods,
 }
@@ -173,6 +184,7 @@ NAMES: dict[str | None, str] = {
     "image": "an image",
     "traces": "an array of traces",
     "events": "an array of events",
+    "voltage": "a voltage recording",
     "trials": "an array of trials",
     "waveforms": "an array of waveforms",
     "rois": "an array of ROIs",

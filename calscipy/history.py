@@ -118,5 +118,6 @@ def _identity(value: xr.DataArray | np.ndarray) -> dict[str, str]:
         array = np.ascontiguousarray(item)
         digest.update(f"{array.dtype}{array.shape}".encode())
         text = array.dtype.kind in "OT"
-        digest.update(repr(array.tolist()).encode() if text else array.reshape(-1).view(np.uint8))
+        flat = array.reshape(-1)
+        digest.update(repr(array.tolist()).encode() if text else flat.view(np.uint8).data)
     return {"sha256": digest.hexdigest()[:16]}

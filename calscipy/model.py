@@ -21,7 +21,8 @@ CYCLE, EPOCH, VALID, PLANE_TIME, Z = "cycle", "epoch", "valid", "plane_time", "z
 
 MOVIE, TRACES, EVENTS, ROIS = "movie", "traces", "events", "rois"
 VOLTAGE, STIMULUS = "voltage", "stimulus"
-GROUPS = (MOVIE, TRACES, EVENTS, ROIS, VOLTAGE, STIMULUS)
+LINESCAN, BRIGHTNESS = "linescan", "brightness"
+GROUPS = (MOVIE, TRACES, EVENTS, ROIS, VOLTAGE, STIMULUS, LINESCAN, BRIGHTNESS)
 
 SCHEMA_VERSION = 1
 SCHEMA_ATTR = "calscipy_schema_version"
@@ -35,6 +36,11 @@ NEUROPIL, SPIKES = "neuropil", "spikes"  # variables beside the traces
 NEUROPIL_COEFFICIENT = "neuropil_coefficient"
 START, START_OFFSET, SAMPLE_TIME = "start", "start_offset", "sample_time"  # of trials
 COMPONENT = "component"  # of factorised traces
+SIGNAL = "signal"  # of a voltage recording
+LINE, LINE_INTERVAL = "line", "line_interval"  # of line scans
+DISTANCE, LINE_Y, LINE_X = "distance", "line_y", "line_x"  # where their pixels lie
+REGION = "region"  # whose brightness was recorded over time
+PROFILE, SAMPLE = "profile_number", "sample"  # of line profiles
 RECORDING, RECORDING_TIME = "recording", "recording_time"  # of a sample of joined recordings
 RECORDINGS_ATTR = "recordings"  # on the root: where joined recordings come from
 ONSET = "onset"  # of a stimulus, in s
@@ -46,7 +52,7 @@ PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one re
 REGULAR_TOLERANCE = 0.02
 GAP = 0.5  # share of a step by which a longer one means that samples are missing
 
-Kind = Literal["movie", "image", "traces", "events", "trials", "waveforms", "rois"]
+Kind = Literal["movie", "image", "traces", "events", "trials", "waveforms", "voltage", "rois"]
 
 
 def kind(data: xr.DataArray) -> Kind | None:
@@ -66,6 +72,8 @@ def kind(data: xr.DataArray) -> Kind | None:
         return "trials"
     if {EVENT, LAG} <= dims:
         return "waveforms"
+    if {SIGNAL, TIME} <= dims:
+        return "voltage"
     if {NEURON, TIME} <= dims or dims == {TIME}:
         return "events" if data.dtype == bool else "traces"
     if dims == {PIXEL}:

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from calscipy import io, model, trees
+from calscipy import io, model, ops, trees
 from calscipy.io.prairieview import Metadata
 from calscipy.io.store import save_tree
 from calscipy.representation import session_html, session_text
@@ -138,6 +138,17 @@ class ImagingSession:
         """
         return ImagingSession(trees.select(self.tree, selection))
 
+    def align(self, group: str = "voltage", to: str = "movie", **options: Any) -> xr.DataArray:
+        """Give signals of one group the times of another, see :func:`calscipy.align`."""
+        clock = trees.latest(self.tree, to)[model.TIME]
+        return ops.align(trees.latest(self.tree, group), clock, **options)
+
+    def use_frame_clock(self, signal: str, **options: Any) -> ImagingSession:
+        """Take the times of frames from recorded pulses, see `calscipy.frame_clock`."""
+        from calscipy.frame_clock import use_frame_clock
+
+        return use_frame_clock(self, signal, **options)
+
     @property
     def cs(self) -> SessionMethods:
         """The operations, each on the group that it fits; they return sessions and chain."""
@@ -162,6 +173,16 @@ class ImagingSession:
     def events(self) -> xr.DataArray:
         """Event onsets, boolean ``(neuron, time)``."""
         return trees.variable(self.tree, model.EVENTS, model.EVENTS)
+
+    @property
+    def voltage(self) -> xr.DataArray:
+        """Analog signals ``(signal, time)``."""
+        return trees.variable(self.tree, model.VOLTAGE, model.VOLTAGE)
+
+    @property
+    def stimulus(self) -> xr.Dataset:
+        """Photostimulation: one row for each target and time."""
+        return trees.group(self.tree, model.STIMULUS)
 
     @property
     def rois(self) -> xr.DataArray:

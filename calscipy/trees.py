@@ -22,6 +22,7 @@ def group_of(name: str, data: xr.DataArray) -> str:
         "movie": model.MOVIE,
         "rois": model.ROIS,
         "events": model.EVENTS,
+        "voltage": model.VOLTAGE,
         "traces": model.EVENTS if name == model.EVENTS else model.TRACES,
     }
     if kind in groups and name in model.GROUPS and name != groups[kind]:
@@ -97,6 +98,21 @@ def latest(tree: xr.DataTree, group: str) -> xr.DataArray:
     """Return the variable of a group that the next verb works on."""
     name = tree[group].attrs.get(model.LATEST_ATTR, group) if group in tree.children else group
     return variable(tree, group, name)
+
+
+def group(tree: xr.DataTree, name: str) -> xr.Dataset:
+    """Return a group.
+
+    Raises
+    ------
+    AttributeError
+        Naming what the session has.
+    """
+    if name not in tree.children:
+        raise AttributeError(
+            f"this session has no {name!r}; it has {inventory(tree) or 'nothing yet'}."
+        )
+    return tree[name].to_dataset()
 
 
 def inventory(tree: xr.DataTree) -> str:

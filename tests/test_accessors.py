@@ -59,9 +59,10 @@ TEMPORAL = {
 EVENTS_ONLY = {"count", "intervals", "onset_values", "rate", "to_frames"}
 OWNERS = {
     "movies": MOVIE_ONLY | TEMPORAL | {"bin"},
-    "traces": TRACES_ONLY | TEMPORAL | {"bin", "scale", "to_trials"},
+    "traces": TRACES_ONLY | TEMPORAL | {"align", "bin", "scale", "to_trials"},
     "images": set(),
     "events": EVENTS_ONLY | {"bin", "to_trials"},
+    "voltage": {"align", "bin", "onsets"},
     "trials": {"average", "bin", "join_trials"},
     "waveforms": {"scale"},
 }
@@ -75,6 +76,7 @@ SINGULAR = {
     "movies": "a movie",
     "traces": "an array of traces",
     "events": "an array of events",
+    "voltage": "a voltage recording",
     "trials": "an array of trials",
     "waveforms": "an array of waveforms",
 }
@@ -90,6 +92,8 @@ NOT_METHODS = {  # their first argument is no recording
     "rois_from_labels",
     "rois_from_masks",
     "rois_from_pixels",
+    "stimulus_mask",
+    "stimulus_onsets",
 }
 
 
@@ -106,6 +110,7 @@ EXAMPLES = {
     "images": movie()[0],
     "traces": traces(),
     "events": traces(bool),
+    "voltage": xr.DataArray(np.zeros((2, 3)), dims=("signal", "time")),
     "trials": xr.DataArray(np.zeros((2, 2, 3)), dims=("trial", "neuron", "time")),
     "waveforms": xr.DataArray(np.zeros((2, 3)), dims=("event", "lag")),
 }
@@ -144,7 +149,7 @@ def test_every_public_op_is_bound():
 def test_what_fits_is_offered(kind):
     offered = set(dir(EXAMPLES[kind].cs))
     assert offered & set(ops.__all__) == OWNERS[kind]
-    assert ("to_zarr" in offered) == (kind in ("movies", "traces", "events"))
+    assert ("to_zarr" in offered) == (kind in ("movies", "traces", "events", "voltage"))
     assert all(callable(getattr(EXAMPLES[kind].cs, name)) for name in offered)
     assert repr(EXAMPLES[kind].cs).startswith("<calscipy methods of a")
 

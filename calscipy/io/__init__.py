@@ -12,6 +12,8 @@ from calscipy import model
 from calscipy.errors import ArgumentError, RecordingError
 from calscipy.io import prairieview, store
 from calscipy.io.chunks import Chunks, chunk_movie
+from calscipy.io.prairieview.linescan import chunk_line_scans
+from calscipy.io.prairieview.voltage import chunk_voltage
 from calscipy.io.tiff import SUFFIXES, open_tiff
 
 
@@ -34,9 +36,21 @@ def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.Da
     if opener is store.open_store:
         return store.open_store(path, chunks=chunks)
     tree = opener(path, **options)
-    movie = chunk_movie(tree[model.MOVIE].to_dataset(), chunks)
-    movie.attrs = movie.attrs | {model.LATEST_ATTR: model.MOVIE}
-    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs), model.MOVIE: movie})
+    groups = {"/": xr.Dataset(attrs=tree.attrs)}
+    for name, node in tree.children.items():
+        chunk = _CHUNKERS.get(name)
+        dataset = node.to_dataset()
+        groups[name] = dataset if chunk is None else chunk(dataset, chunks)
+    if model.MOVIE in groups:
+        groups[model.MOVIE].attrs |= {model.LATEST_ATTR: model.MOVIE}
+    return xr.DataTree.from_dict(groups)
+
+
+_CHUNKERS: dict[str, Callable[[xr.Dataset, Chunks], xr.Dataset]] = {
+    model.MOVIE: chunk_movie,
+    model.LINESCAN: chunk_line_scans,
+    model.VOLTAGE: chunk_voltage,
+}
 
 
 def _opener(path: Path) -> tuple[Callable[..., xr.DataTree], tuple[str, ...]]:

@@ -171,7 +171,7 @@ def _opened(dataset: xr.Dataset, chunks: Chunks) -> xr.Dataset:
     chunked = {}
     by_blocks = chunks == "frames" or model.MOVIE not in dataset.data_vars
     for name, variable in dataset.variables.items():
-        if name in dataset.coords or model.PIXEL in variable.dims:
+        if name in dataset.coords or variable.dims == (model.PIXEL,):  # ROIs
             chunked[name] = _plain_strings(variable.load())
             continue
         if not by_blocks:

@@ -1,5 +1,6 @@
 """Operations on labelled arrays: check, compute, describe."""
 
+from calscipy.ops.align import align
 from calscipy.ops.averages import average
 from calscipy.ops.background import subtract_background
 from calscipy.ops.baseline import baseline
@@ -16,6 +17,7 @@ from calscipy.ops.filters import gaussian_filter, mean_filter, median_filter
 from calscipy.ops.motion import apply_shifts, estimate_shifts
 from calscipy.ops.neuropil import extract_neuropil, neuropil_rois
 from calscipy.ops.noise import noise
+from calscipy.ops.onsets import onsets
 from calscipy.ops.project import project
 from calscipy.ops.quality import quality
 from calscipy.ops.rates import convert_tau, firing_rates, mean_rates, normalize
@@ -26,6 +28,7 @@ from calscipy.ops.rois import rois_from_labels
 from calscipy.ops.scale import scale
 from calscipy.ops.scan_phase import correct_scan_phase, estimate_scan_phase
 from calscipy.ops.smoothing import gaussian_smooth, perona_malik, savgol
+from calscipy.ops.stimuli import stimulus_mask, stimulus_onsets
 from calscipy.ops.subtract_neuropil import subtract_neuropil
 from calscipy.ops.summary import summary
 from calscipy.ops.time_offset import correct_time_offset
@@ -34,6 +37,7 @@ from calscipy.ops.triggered import event_triggered_average
 from calscipy.ops.waveforms import waveforms
 
 __all__ = [
+    "align",
     "apply_shifts",
     "average",
     "baseline",
@@ -70,6 +74,7 @@ __all__ = [
     "noise",
     "normalize",
     "onset_values",
+    "onsets",
     "perona_malik",
     "project",
     "quality",
@@ -81,6 +86,8 @@ __all__ = [
     "rois_from_pixels",
     "savgol",
     "scale",
+    "stimulus_mask",
+    "stimulus_onsets",
     "subtract_background",
     "subtract_neuropil",
     "summary",

@@ -98,7 +98,7 @@ TRIGGERS = np.array([0.5, 1.2])
 EXTRACTS = (cs.extract, cs.extract_neuropil)
 REDUCTIONS = (cs.project, cs.noise, cs.mean_rates, cs.estimate_tau, cs.count, cs.rate)
 OF_TRIALS = ("trial", "start", "start_offset", "sample_time")
-CUTS = (cs.to_trials, cs.join_trials, cs.waveforms, cs.event_triggered_average)  # other dims
+CUTS = (cs.align, cs.to_trials, cs.join_trials, cs.waveforms, cs.event_triggered_average)  # other dims
 
 
 @dataclass
@@ -307,7 +307,15 @@ CASES = [
         for r in REDUCES
     ),
     Case(cs.bin, traces, {"duration": 0.5}, None, "fluorescence, mean of bins", {"reduce": "mean"}),
-    Case(cs.bin, raster, {"samples": 10}, None, "fluorescence, sum of bins", {"reduce": "sum"}, "int64"),
+    Case(
+        cs.bin,
+        raster,
+        {"samples": 10},
+        None,
+        "fluorescence, sum of bins",
+        {"reduce": "sum"},
+        "int64",
+    ),
     Case(cs.to_trials, traces, {"length": 0.5}, None, "fluorescence", {"partial": "error"}),
     Case(
         cs.to_trials,
@@ -318,6 +326,7 @@ CASES = [
         {"partial": "keep"},
     ),
     Case(cs.join_trials, trials, {}, None, "fluorescence"),
+    Case(cs.align, traces, {"to": TRIGGERS}, None, "fluorescence"),
     Case(
         cs.events,
         traces,
@@ -372,7 +381,10 @@ def test_every_public_op_is_here():
         "intervals",
         "join_components",
         "onset_values",
+        "onsets",
         "quality",
+        "stimulus_mask",
+        "stimulus_onsets",
         "summary",
         "to_frames",
     }
@@ -451,6 +463,9 @@ def test_coordinates_are_kept(case):
         along = {"frames", "time"}
         kept = {name: coord for name, coord in kept.items() if not along & set(coord.dims)}
         assert result.coords.keys() == kept.keys() | {"lag", "count"}
+    elif case.op is cs.align:
+        kept = {name: coord for name, coord in kept.items() if "time" not in coord.dims}
+        assert {"time", "sample", "sample_offset"} <= result.coords.keys() - kept.keys()
     elif case.op is cs.waveforms:
         kept = {"mouse": kept["mouse"]}
         assert result.coords.keys() == {"lag", "frame", *data.coords}
