@@ -49,6 +49,7 @@ Y_SHIFT, X_SHIFT, SCAN_PHASE = "y_shift", "x_shift", "scan_phase"
 BINNED_ATTR = "binned"  # on the y and x coordinates: recorded pixels in one of these
 PIXEL_SIZE_ATTR = "pixel_size"  # on the y and x coordinates: the step of one recorded pixel
 
+SECONDS = ("s", "sec", "second", "seconds")  # what CF and UDUNITS call them
 REGULAR_TOLERANCE = 0.02
 GAP = 0.5  # share of a step by which a longer one means that samples are missing
 
@@ -115,7 +116,8 @@ def seconds(data: xr.DataArray, verb: str) -> np.ndarray:
     Raises
     ------
     TimeAxisError
-        If there is no ``time`` coordinate: calscipy never assumes a frame rate.
+        If there is no ``time`` coordinate, as calscipy never assumes a frame rate, or if it holds
+        dates, durations or words, or says that it is in another unit.
     """
     dim = time_dim(data, verb)
     if TIME not in data.coords or data[TIME].dims != (dim,):
@@ -124,7 +126,21 @@ def seconds(data: xr.DataArray, verb: str) -> np.ndarray:
             f"{sorted(map(str, data.coords))}. Add one, for instance "
             f"data.assign_coords(time=({dim!r}, numpy.arange(n) / frame_rate))."
         )
-    return coordinate(data, TIME).astype(np.float64)
+    times = coordinate(data, TIME)
+    if times.dtype.kind not in "iuf":  # as numbers, dates would be in ns and the rate 1e9 off
+        raise TimeAxisError(
+            f"{verb} needs times in seconds as numbers, found {times.dtype}. Dates and durations "
+            "become seconds by data.assign_coords(time=(data.time - data.time[0]) / "
+            "numpy.timedelta64(1, 's'))."
+        )
+    units = data[TIME].attrs.get("units", "s")
+    if units not in SECONDS:
+        raise TimeAxisError(
+            f"{verb} needs times in seconds, found units={units!r}. Convert them, for instance "
+            f"data.assign_coords(time=({dim!r}, data.time.values / 1000)) from ms, or set their "
+            "attribute units to 's' if they are in seconds."
+        )
+    return times.astype(np.float64)
 
 
 def coordinate(data: xr.DataArray, name: str) -> np.ndarray:

@@ -267,3 +267,17 @@ def test_a_damaged_frame_does_not_swell_the_graph():
 def test_wide_integers_keep_their_digits():
     traces = cs.from_numpy(np.full((1, 9), 2**25 + 1, "i4"), frame_rate=3)
     assert traces.cs.baseline(method="mean").values[0, 0] == 2**25 + 1
+
+
+def test_times_that_are_no_seconds_are_refused():
+    """As numbers they would give a frame rate that is off by 1000 or 1e9."""
+    data = cs.from_numpy(np.random.default_rng(0).normal(9, 1, (2, 90)), frame_rate=30)
+    later = (data.time.values * 1e9).astype("m8[ns]")
+    for times in (later, np.datetime64("2026-01-01", "ns") + later, data.time.values.astype(str)):
+        with pytest.raises(TimeAxisError, match="dfof needs times in seconds as numbers"):
+            cs.dfof(data.assign_coords(time=times))
+    in_ms = data.assign_coords(time=("time", data.time.values * 1000, {"units": "ms"}))
+    with pytest.raises(TimeAxisError, match="units='ms'"):
+        cs.events(in_ms)
+    spelled = data.assign_coords(time=("time", data.time.values, {"units": "seconds"}))
+    assert cs.frame_rate(spelled) == pytest.approx(30)
