@@ -62,8 +62,11 @@ def put(
             )
         _require_same_corrections(others, dataset, name, group)
         dataset = others.assign({name: dataset[name]})
-    if latest or model.LATEST_ATTR not in dataset.attrs:
+    if latest:
         dataset.attrs = dataset.attrs | {model.LATEST_ATTR: name}
+    elif model.LATEST_ATTR not in dataset.attrs:  # a tree that was made elsewhere
+        main = group if group in dataset.data_vars else name
+        dataset.attrs = dataset.attrs | {model.LATEST_ATTR: main}
     stale = (model.EVENTS,) if name == model.TRACES else ()
     return rebuilt(tree, {group: dataset}, without=stale)
 

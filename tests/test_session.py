@@ -329,3 +329,11 @@ def test_dfof_of_dfof_is_refused(session, recording):
     once = session.sel(channel="Ch2").cs.extract(recording[1].labels).cs.dfof(method="mean")
     with pytest.raises(ArgumentError, match="ΔF/F already"):
         once.cs.dfof(method="mean")
+
+
+def test_a_baseline_is_not_taken_for_the_traces(session, recording):
+    """Also in a tree that was made elsewhere and does not say which variable is the latest."""
+    raw = session.sel(channel="Ch2").movie.cs.extract(recording[1].labels)
+    tree = xr.DataTree.from_dict({"traces": xr.Dataset({"traces": raw})})
+    done = cs.ImagingSession(tree).cs.baseline(method="mean").cs.dfof(method="mean")
+    np.testing.assert_array_equal(done.dfof.values, raw.cs.dfof(method="mean").values)
