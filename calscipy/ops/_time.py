@@ -11,6 +11,7 @@ import xarray as xr
 
 from calscipy import blocks, model
 from calscipy.errors import ArgumentError, first_few
+from calscipy.ops._frames import is_number
 
 
 def along_time(
@@ -118,9 +119,9 @@ def float_dtype(data: xr.DataArray) -> np.dtype:
     return np.dtype("f8") if wide else np.dtype("f4")
 
 
-def samples(window: float | None, rate: float, verb: str) -> int:
+def samples(window: Any, rate: float, verb: str) -> int:
     """Turn a window in s into an odd number of samples."""
-    if window is None or not (np.isfinite(window) and window > 0):
+    if not (is_number(window) and np.isfinite(window) and window > 0):
         raise ArgumentError(f"{verb} needs window > 0 in seconds, got {window!r}")
     count = max(1, round(window * rate))
     return count + (count % 2 == 0)

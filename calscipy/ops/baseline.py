@@ -26,6 +26,7 @@ from calscipy.kernels.rolling import (
     rolling_median_baseline,
     rolling_percentile_baseline,
 )
+from calscipy.ops._frames import is_number
 from calscipy.ops._time import along_time, chosen, samples
 
 BaselineMethod = Literal[
@@ -100,10 +101,10 @@ def baseline(
         - ``"mean"``, ``"median"``, ``"percentile"``.
         - ``"mode"``: the half-sample mode, the level around which samples are densest [2]_.
 
-        A curve that follows drift and bleaching:
+        A curve that follows drift and bleaching; beyond its ends an epoch is mirrored:
 
         - ``"rolling_mean"``, ``"rolling_median"``, ``"rolling_percentile"``: of a window around
-          every sample.
+          every sample. The percentile is one of the samples, not between two of them.
         - ``"maximin"``: the highest of the lowest samples around every sample, after a Gaussian
           filter [3]_.
         - ``"inactive_frames"``: the rolling median of the frames in which the neuron is not active,
@@ -176,6 +177,8 @@ def baseline_kernel(
     """Return the kernel of a method and its arguments in samples and Hz."""
     _check(arguments, verb)
     numbers = dict(arguments)
+    if "terms" in numbers:
+        numbers["terms"] = int(numbers["terms"])
     if {"window", "sigma", "cutoff", "terms"} & set(arguments):  # in s or Hz
         rate = model.regular_rate(data, verb)
         if "window" in numbers:
@@ -191,6 +194,9 @@ def baseline_kernel(
 
 
 def _check(arguments: dict[str, Any], verb: str) -> None:
+    for name, value in arguments.items():
+        if not is_number(value):
+            raise ArgumentError(f"{verb} needs {name} as a number, got {value!r}")
     percentile, sigma = arguments.get("percentile", 0), arguments.get("sigma", 0)
     if not 0 <= percentile <= 100:
         raise ArgumentError(f"{verb} needs percentile between 0 and 100, got {percentile!r}")

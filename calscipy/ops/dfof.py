@@ -13,6 +13,8 @@ from calscipy import model
 from calscipy.errors import ArgumentError, BaselineWarning, warn
 from calscipy.history import described, recorded
 from calscipy.kernels.dfof import fold_change, lowest_denominator
+from calscipy.ops._frames import is_number
+from calscipy.ops._matching import require_same_labels
 from calscipy.ops._time import along_time, chosen
 from calscipy.ops.baseline import BASELINE_ARGUMENTS, BaselineMethod, baseline_kernel
 
@@ -46,7 +48,7 @@ def dfof(
     offset : float, default 0
         Added to F₀ in the denominator, in the units of ``data``.
     reference : DataArray, optional
-        Array of the same shape and coordinates from which F₀ is estimated instead. Its frames
+        Array of the same dims, labels and units from which F₀ is estimated instead. Its frames
         that are not ``valid`` are left out.
     floor : float, default 1
         Smallest denominator to divide by, in standard deviations of the noise of the trace in that
@@ -64,8 +66,8 @@ def dfof(
     Raises
     ------
     ArgumentError
-        For an unknown method, for an argument that the method ignores, and for traces whose level
-        was removed.
+        For an unknown method, for an argument that the method ignores, for traces or a reference
+        whose level was removed, and for a reference of other dims, labels or units.
 
     Examples
     --------
@@ -82,8 +84,10 @@ def dfof(
         )
     if below_floor not in get_args(BelowFloor):
         raise ArgumentError(f"below_floor must be 'nan' or 'floor', got {below_floor!r}")
-    if not (np.isfinite(floor) and floor >= 0):
+    if not (is_number(floor) and np.isfinite(floor) and floor >= 0):
         raise ArgumentError(f"floor must be 0 or a positive number, got {floor!r}")
+    if not (is_number(offset) and np.isfinite(offset)):
+        raise ArgumentError(f"dfof needs offset as one finite number, got {offset!r}")
     given = {
         "percentile": percentile,
         "window": window,
@@ -95,8 +99,7 @@ def dfof(
     kernel, numbers = baseline_kernel(data, method, arguments, "dfof")
     others: tuple[xr.DataArray, ...] = ()
     if reference is not None:
-        data, reference = xr.align(data, reference, join="exact", copy=False)
-        _require_equal_times(data, reference)
+        _check_reference(data, reference)
         others = (reference,)
     clip = below_floor == "floor"
     result = along_time(
@@ -117,9 +120,24 @@ def dfof(
     return result.assign_attrs({model.LEVEL_ATTR: "removed"})
 
 
-def _require_equal_times(data: xr.DataArray, reference: xr.DataArray) -> None:
-    """Raise if the reference has other times: on movies they are no index that is aligned."""
+def _check_reference(data: xr.DataArray, reference: xr.DataArray) -> None:
+    if not isinstance(reference, xr.DataArray) or reference.dtype.kind not in "iuf":
+        kind = getattr(reference, "dtype", type(reference).__name__)
+        raise ArgumentError(f"dfof needs the reference as a DataArray of numbers, got {kind}")
+    if reference.attrs.get(model.LEVEL_ATTR) == "removed":
+        raise ArgumentError(
+            "dfof needs a reference with its level, but it was removed: it is ΔF/F already, or "
+            "comes from detrend(keep_level=False). Take the array before that step."
+        )
+    require_same_labels(data, reference, "dfof", "the reference")
+    ours, theirs = (array.attrs.get("units") for array in (data, reference))
+    if None not in (ours, theirs) and ours != theirs:
+        raise ArgumentError(
+            f"dfof: the reference is in {theirs!r}, the data are in {ours!r}. Take both before "
+            "any step that changes one of them."
+        )
     if model.TIME in data.coords and model.TIME in reference.coords:
+        # on movies times are no index, and no coordinate of a dimension
         ours, theirs = (model.seconds(array, "dfof") for array in (data, reference))
         if not np.array_equal(ours, theirs):
             raise ArgumentError(

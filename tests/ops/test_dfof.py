@@ -183,6 +183,40 @@ def test_a_level_that_was_removed(truth):
         cs.dfof(truth.traces, method="baseline")
 
 
+def test_references_that_do_not_fit(truth):
+    data = truth.traces
+    flawed = {
+        "its level, but it was removed": cs.dfof(data),
+        "dimensions": data.isel(neuron=0, drop=True),
+        "has 100 along 'time'": data.isel(time=slice(100)),
+        "other values of 'neuron'": data.isel(neuron=[1, 0, 2, 3]),
+        "is in 'V', the data are in 'count'": data.assign_attrs(units="V"),
+        "DataArray of numbers, got bool": data > 0,
+        "DataArray of numbers, got float32": data.values.astype("f4"),
+    }
+    for message, reference in flawed.items():
+        with pytest.raises(ArgumentError, match=f"dfof.*{message}"):
+            cs.dfof(data, reference=reference)
+    turned = cs.dfof(data, reference=data.transpose())
+    np.testing.assert_array_equal(turned, cs.dfof(data))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"offset": np.nan},
+        {"offset": "1"},
+        {"floor": None},
+        {"cutoff": "1"},
+        {"method": "percentile", "percentile": "8"},
+        {"method": "rolling_mean", "window": "60"},
+    ],
+)
+def test_arguments_that_are_no_numbers(truth, arguments):
+    with pytest.raises(ArgumentError, match=r"dfof|floor"):
+        cs.dfof(truth.traces, **arguments)
+
+
 # -- memory --------------------------------------------------------------------------------
 
 
