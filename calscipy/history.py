@@ -84,8 +84,11 @@ def history_line(name: str, arguments: Mapping[str, Any]) -> str:
 def describe(value: Any) -> Any:
     """Describe an argument: numbers and words as they are, arrays by name, shape and checksum.
 
-    A lazy array has a token in place of the checksum, so that describing computes nothing.
+    A lazy array has a token in place of the checksum, so that describing computes nothing. A single
+    number in an array is written as a number.
     """
+    if isinstance(value, xr.DataArray | np.ndarray) and value.ndim == 0 and _is_known(value):
+        return value.item()
     if isinstance(value, xr.DataArray | np.ndarray):
         name = value.name if isinstance(value, xr.DataArray) else None
         return {
@@ -105,6 +108,11 @@ def describe(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return repr(value)
+
+
+def _is_known(value: xr.DataArray | np.ndarray) -> bool:
+    lazy = isinstance(value, xr.DataArray) and dask.is_dask_collection(value.data)
+    return not lazy and value.dtype.kind in "biufU"
 
 
 def _identity(value: xr.DataArray | np.ndarray) -> dict[str, str]:

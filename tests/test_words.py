@@ -281,3 +281,9 @@ def test_times_that_are_no_seconds_are_refused():
         cs.events(in_ms)
     spelled = data.assign_coords(time=("time", data.time.values, {"units": "seconds"}))
     assert cs.frame_rate(spelled) == pytest.approx(30)
+
+
+def test_one_number_in_an_array_is_written_as_a_number():
+    assert describe(xr.DataArray(0.5)) == 0.5
+    assert describe(np.array(3)) == 3
+    assert "token" in describe(xr.DataArray(da.from_array(np.array(0.5))))

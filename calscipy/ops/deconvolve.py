@@ -12,6 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import oasis
+from calscipy.ops._frames import is_number
 from calscipy.ops._reductions import epoch_starts, reduce_time
 from calscipy.ops._time import along_time, chosen
 
@@ -185,22 +186,17 @@ def _deconvolved(
     """Return what the kernel makes of the traces, and the arguments that the method filled in."""
     model.require_dims(data, (model.TIME,), verb)
     given = {"penalty": penalty, "min_spike": min_spike, "noise": noise, "baseline": baseline}
-    used = chosen(verb, method, given, _ARGUMENTS)
-    _check(verb, tau=tau, **used)
+    used = {"tau": tau, **chosen(verb, method, given, _ARGUMENTS)}
+    used = {name: _number(verb, name, value) for name, value in used.items()}
     if noise is not None and _needs_no_noise(method, used):
         raise ArgumentError(
             f"{verb}: with the baseline and all of method={method!r} given, nothing is found from "
             "the noise. Leave noise out."
         )
-    wanted = {
-        "tau": tau,
-        "penalty": used.get("penalty", 0.0 if method == "l0" else None),
-        "min_spike": used.get("min_spike", None if method == "l0" else 0.0),
-        "noise": noise,
-        "baseline": baseline,
-    }
     numbers: dict[str, Any] = {
-        name: None if value is None else float(value) for name, value in wanted.items()
+        "penalty": 0.0 if method == "l0" else None,
+        "min_spike": None if method == "l0" else 0.0,
+        **used,
     }
     rate = model.regular_rate(data, verb)
     result = along_time(data, kernel, verb=verb, frame_rate=rate, **numbers)
@@ -213,18 +209,24 @@ def _needs_no_noise(method: str, used: dict[str, Any]) -> bool:
     return method == "l1" or used["min_spike"] is not None
 
 
-def _check(verb: str, **numbers: float | None) -> None:
-    """Raise for a number that is not finite, or negative where it must not be."""
-    above = {"tau", "noise"}
-    for name, value in numbers.items():
-        if value is None:
-            continue
-        least = "" if name == "baseline" else " > 0" if name in above else " >= 0"
-        fits = np.isfinite(value) and (
-            name == "baseline" or value > 0 or (value == 0 and name not in above)
+def _number(verb: str, name: str, value: Any) -> float | None:
+    """Return an argument as a float; raise unless it is one finite number that makes sense."""
+    if value is None:
+        return None
+    if isinstance(value, xr.DataArray) and value.ndim == 0:  # a median over neurons, for instance
+        value = value.values.item()
+    if not is_number(value):
+        raise ArgumentError(
+            f"{verb} needs {name} as one number for all neurons, got {type(value).__name__}. Take "
+            f"for instance their median, float(numpy.median({name})), or select neurons and give "
+            "each group its own."
         )
-        if not fits:
-            raise ArgumentError(f"{verb} needs a finite {name}{least}, got {value!r}")
+    above = name in ("tau", "noise")
+    least = "" if name == "baseline" else " > 0" if above else " >= 0"
+    fits = name == "baseline" or value > 0 or (value == 0 and not above)
+    if not (np.isfinite(value) and fits):
+        raise ArgumentError(f"{verb} needs a finite {name}{least}, got {value!r}")
+    return float(value)
 
 
 @recorded

@@ -219,3 +219,17 @@ def test_pipeline_from_a_recording(made):
     spikes = deconvolve(cs.dfof(traces), tau=0.7)
     assert spikes.attrs["history"].count("\n") == 1
     assert '"method": "constrained"' in spikes.attrs["history"]
+
+
+@both_ops
+def test_one_number_for_all_neurons(dff, op):
+    tau = estimate_tau(dff)
+    with pytest.raises(ArgumentError, match=r"tau as one number for all neurons.*median"):
+        op(dff, tau=tau)
+    with pytest.raises(ArgumentError, match="noise as one number"):
+        op(dff, tau=0.7, noise="low")
+    result = op(dff, tau=tau.median())
+    np.testing.assert_array_equal(result, op(dff, tau=float(tau.median())))
+    assert f'"tau": {float(tau.median())}' in result.attrs["history"]
+    lazy = op(dff, tau=estimate_tau(dff.chunk(neuron=2)).max())
+    assert f'"tau": {float(tau.max())}' in lazy.attrs["history"]
