@@ -50,9 +50,11 @@ def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
         kept = dict(data.attrs)
         if isinstance(result, xr.Dataset):
             kept = {name: value for name, value in kept.items() if name not in OF_ONE_ARRAY}
-            result = result.assign(
-                {name: array.assign_attrs(history) for name, array in result.data_vars.items()}
-            )
+            # variables, not arrays: these bring an index of several levels, which xarray warns of
+            columns = {name: result.variables[name].copy(deep=False) for name in result.data_vars}
+            for column in columns.values():
+                column.attrs = {**column.attrs, **history}
+            result = result.assign(columns)
         return result.assign_attrs({**kept, **result.attrs, **history})
 
     return wrapper  # type: ignore[return-value]

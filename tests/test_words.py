@@ -287,3 +287,13 @@ def test_one_number_in_an_array_is_written_as_a_number():
     assert describe(xr.DataArray(0.5)) == 0.5
     assert describe(np.array(3)) == 3
     assert "token" in describe(xr.DataArray(da.from_array(np.array(0.5))))
+
+
+def test_tables_keep_an_index_of_several_levels():
+    data = cs.from_numpy(np.random.default_rng(0).normal(9, 1, (2, 90)), frame_rate=30)
+    levels = data.drop_vars("neuron").assign_coords(
+        mouse=("neuron", ["a", "b"]), cell=("neuron", [0, 1])
+    )
+    table = cs.quality(levels.set_index(neuron=["mouse", "cell"]))  # warnings are errors
+    assert table.noise.indexes["neuron"].names == ["mouse", "cell"]
+    assert table.snr.attrs["history"] == table.attrs["history"]
