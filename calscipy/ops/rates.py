@@ -127,7 +127,7 @@ def normalize(data: xr.DataArray) -> xr.DataArray:
 
 
 def convert_tau(*, decay_factor: Any = None, tau: Any = None, frame_rate: Any) -> Any:
-    """Convert the decay from frame to frame into a time constant, or back.
+    """Convert the decay from frame to frame into a time constant, or back; lazy ones are computed.
 
     A decay with the time constant τ leaves the share g = exp(-1 / (frame_rate * τ)) of a value
     after one frame.
@@ -177,9 +177,14 @@ def convert_tau(*, decay_factor: Any = None, tau: Any = None, frame_rate: Any) -
         kernel: Callable[..., np.ndarray] = kernels.decay_factor
     else:
         kernel, units, long_name = kernels.time_constant, "s", "time constant of the decay"
-    if isinstance(given, xr.DataArray):
-        result = xr.apply_ufunc(lambda g, rate: kernel(g, frame_rate=rate), given, frame_rate)
-        return described(result.assign_attrs(given.attrs), units=units, long_name=long_name)
+    if isinstance(given, xr.DataArray) or isinstance(frame_rate, xr.DataArray):
+        labelled = [
+            array.copy(data=numbers) if isinstance(array, xr.DataArray) else numbers
+            for array, numbers in ((given, values), (frame_rate, rate))
+        ]
+        result = xr.apply_ufunc(lambda g, rate: kernel(g, frame_rate=rate), *labelled)
+        attrs = getattr(given, "attrs", {})
+        return described(result.assign_attrs(attrs), units=units, long_name=long_name)
     result = kernel(values, frame_rate=rate)
     return result if result.ndim else result.item()
 

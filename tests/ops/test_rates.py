@@ -174,3 +174,12 @@ def test_errors_of_tau():
             convert_tau(tau=1.0, frame_rate=rate)
     with pytest.raises(ArgumentError, match="tau as a number"):
         convert_tau(tau="fast", frame_rate=30)
+
+
+def test_labels_of_tau_and_of_frame_rates():
+    tau = xr.DataArray([0.5, 0.7], {"neuron": [3, 4]}, "neuron")
+    rates = xr.DataArray([10.0, 30.0, 60.0], {"recording": list("abc")}, "recording")
+    factor = convert_tau(tau=tau.chunk(), frame_rate=rates)
+    assert factor.dims == ("neuron", "recording")
+    np.testing.assert_allclose(factor, np.exp(-1 / np.outer(tau, rates)))
+    assert convert_tau(tau=0.5, frame_rate=rates).recording.values.tolist() == ["a", "b", "c"]
