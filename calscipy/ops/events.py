@@ -13,9 +13,12 @@ from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import events as kernels
 from calscipy.kernels.matched_filters import to_samples
+from calscipy.ops._frames import is_number
 from calscipy.ops._time import along_time, chosen
 
 EventMethod = Literal["matched", "derivative"]
+
+LONGEST = 60.0  # s of a rise or decay; what is longer is in ms, and its filter slow to make
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "matched": {"rise": 0.05, "decay": 0.5, "false_positives": 0.1},
@@ -84,8 +87,15 @@ def events(
     rate = model.regular_rate(data, "events")
     numbers = dict(arguments)
     for name in {"rise", "decay", "false_positives", "timeout"} & set(numbers):
-        if not (np.isfinite(numbers[name]) and numbers[name] > 0):
-            raise ArgumentError(f"events needs {name} > 0, got {numbers[name]!r}")
+        value = numbers[name]
+        if not (is_number(value) and np.isfinite(value) and value > 0):
+            raise ArgumentError(f"events needs {name} > 0 as one number, got {value!r}")
+    for name in {"rise", "decay"} & set(numbers):
+        if numbers[name] > LONGEST:
+            raise ArgumentError(
+                f"events needs {name} in seconds, up to {LONGEST:g}, got {numbers[name]!r}. "
+                f"Is it in ms? Then give {name}={numbers[name] / 1000:g}."
+            )
     kernel: Callable[..., np.ndarray] = kernels.matched_events
     if method == "derivative":
         kernel = kernels.derivative_events

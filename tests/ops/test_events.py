@@ -449,3 +449,11 @@ def test_history_of_frames():
     made = events_from_frames([[0, 2]], samples=3, frame_rate=2)
     assert '"shape": [2]' in made.attrs["history"]
     assert made.attrs["long_name"] == "event onsets"
+
+
+def test_a_decay_in_ms_is_refused():
+    data = cs.from_numpy(np.zeros((1, 100)), frame_rate=10)
+    with pytest.raises(ArgumentError, match=r"decay in seconds, up to 60, got 500.*decay=0\.5"):
+        events(data, decay=500)
+    with pytest.raises(ArgumentError, match="rise > 0 as one number"):
+        events(data, rise="fast")
