@@ -100,7 +100,8 @@ class ImagingSession:
             DataArrays, or functions of the session that return one, by name. ``movie``,
             ``events`` and ``rois`` go to the group of that name, everything along ``neuron``
             and ``time`` to ``traces``. A new ``movie`` or new ``traces`` end what was made from
-            the old ones in the same group, new ``traces`` also the events.
+            the old ones in the same group, new ``traces`` also the events. The next verb of a
+            group works on what was assigned last, but never on ``neuropil`` or ``baseline``.
 
         Examples
         --------
@@ -116,7 +117,8 @@ class ImagingSession:
             value = variables[name]
             data = value(session) if callable(value) else value
             group = trees.group_of(name, data)
-            session = ImagingSession(trees.put(session.tree, group, name, data))
+            latest = name not in model.BESIDE
+            session = ImagingSession(trees.put(session.tree, group, name, data, latest=latest))
         return session
 
     def sel(self, **selection: Hashable | slice | Sequence[Any]) -> ImagingSession:

@@ -38,7 +38,7 @@ VERBS: dict[str, Verb] = {
     "extract_neuropil": Verb(
         ops.extract_neuropil, model.MOVIE, model.TRACES, model.NEUROPIL, latest=False
     ),
-    "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, "baseline", latest=False),
+    "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, model.BASELINE, latest=False),
     "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),
     "subtract_neuropil": Verb(
         ops.subtract_neuropil, model.TRACES, model.TRACES, "without_neuropil"

@@ -337,3 +337,14 @@ def test_a_baseline_is_not_taken_for_the_traces(session, recording):
     tree = xr.DataTree.from_dict({"traces": xr.Dataset({"traces": raw})})
     done = cs.ImagingSession(tree).cs.baseline(method="mean").cs.dfof(method="mean")
     np.testing.assert_array_equal(done.dfof.values, raw.cs.dfof(method="mean").values)
+
+
+def test_neuropil_and_baselines_are_not_what_the_next_verb_works_on():
+    traces = cs.from_numpy(np.full((2, 90), 100.0), frame_rate=30)
+    start = cs.ImagingSession(xr.DataTree())
+    given = start.assign(neuropil=traces * 0.5, traces=traces, baseline=traces * 0.9)
+    assert given.tree["traces"].attrs["latest"] == "traces"
+    done = given.cs.subtract_neuropil(coefficient=0.7)
+    expected = traces.cs.subtract_neuropil(traces * 0.5, coefficient=0.7)
+    np.testing.assert_array_equal(done.tree["traces"]["without_neuropil"].values, expected.values)
+    assert given.assign(spikes=traces).tree["traces"].attrs["latest"] == "spikes"
