@@ -100,6 +100,26 @@ def _require_same(data: xr.DataArray, events: xr.DataArray, dim: str, verb: str)
         )
 
 
+def require_times(data: xr.DataArray, times: Any, verb: str, name: str) -> None:
+    """Raise for a raster or a trace of numbers in the place of a list of times.
+
+    Raises
+    ------
+    ArgumentError
+        If the array has a value for each sample of the data, and these are not their times.
+    """
+    if not isinstance(times, xr.DataArray) or times.ndim != 1:
+        return
+    dim = model.time_dim(data, verb)
+    along = times.dims[0] in (model.TIME, model.FRAMES) and times.size == data.sizes[dim]
+    if along and not np.array_equal(times.values, model.seconds(data, verb)):
+        raise ArgumentError(
+            f"{verb} needs {name} as times in s, but this array has a value of {times.dtype} for "
+            f"each of the {times.size} samples. Select the times of events by it, for instance "
+            "data.time[array > 0.5]."
+        )
+
+
 def nearest_samples(data: xr.DataArray, times: np.ndarray, verb: str) -> np.ndarray:
     """Return the sample that is nearest to each time, at most half a step away.
 

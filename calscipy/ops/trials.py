@@ -25,7 +25,7 @@ from calscipy.ops._bins import (
     whole_samples,
 )
 from calscipy.ops._time import float_dtype
-from calscipy.ops._windows import nearest_samples, window_samples
+from calscipy.ops._windows import nearest_samples, require_times, window_samples
 
 _OF_TRIALS = (model.TRIAL, model.START, model.START_OFFSET, model.SAMPLE_TIME)
 
@@ -219,6 +219,7 @@ def _asked(data: xr.DataArray, starts: Any) -> tuple[np.ndarray, dict[Hashable, 
             "to_trials needs starts as at least one number in a single dimension, got an array of "
             f"{asked.dtype} and the shape {asked.shape}"
         )
+    require_times(data, starts, "to_trials", "starts")
     asked = asked.astype(np.float64)
     if not np.isfinite(asked).all():
         raise ArgumentError(

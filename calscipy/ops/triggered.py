@@ -22,6 +22,7 @@ from calscipy.ops._windows import (
     nearest_samples,
     places_of,
     require_raster,
+    require_times,
     row_numbers,
     window_samples,
 )
@@ -80,7 +81,8 @@ def event_triggered_average(
     Raises
     ------
     ArgumentError
-        If a trigger lies outside of the recording or between its epochs, or is not finite.
+        If a trigger lies outside of the recording or between its epochs, or is not finite, and
+        for a raster of numbers.
 
     Notes
     -----
@@ -136,6 +138,7 @@ def _found(data: xr.DataArray, triggers: Any) -> _Triggers:
                 f"{VERB} needs triggers as a list of finite times in s, or as a boolean DataArray "
                 f"along 'time', got an array of {times.dtype} with the shape {times.shape}."
             )
+        require_times(data, triggers, VERB, "triggers")
         return _Triggers(nearest_samples(data, times.astype(np.float64), VERB))
     if model.FRAMES in data.dims:
         triggers = _of_one_neuron(triggers)

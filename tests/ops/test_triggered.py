@@ -277,3 +277,21 @@ def test_history_tells_of_triggers_by_their_checksum():
     made = event_triggered_average(movie(), list(np.linspace(0, 2, 100)), window=(0.1, 0.1))
     line = made.attrs["history"].splitlines()[-1]
     assert '"triggers": {"array": "unnamed", "shape": [100]' in line
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_raster_of_numbers_is_no_list_of_times(dtype):
+    truth = synthetic_traces(neurons=1, duration=10, frame_rate=RATE)
+    events, traces = truth.events.isel(neuron=0), truth.traces
+    images = cs.from_numpy(np.zeros((events.size, 1, 1), "f4"), frame_rate=RATE)
+    for data in (images, traces):
+        for array in (events.astype(dtype), events.astype(dtype).drop_vars("time")):
+            with pytest.raises(ArgumentError, match="each of the 100 samples"):
+                event_triggered_average(data, array, window=(0, 0.2))
+    with pytest.raises(ArgumentError, match=r"needs starts as times in s.*time\[array > 0.5\]"):
+        traces.cs.to_trials(starts=events.astype(dtype), window=(0, 0.2))
+    later = traces.time[events.values] + 0.1  # times that are labelled by others
+    found = event_triggered_average(traces, later, window=(0, 0.2))
+    assert found["count"].values.max() == events.values.sum()
+    every = event_triggered_average(traces, traces.time, window=(0, 0))
+    np.testing.assert_allclose(every.values[:, 0], traces.mean("time").values, rtol=1e-5)
