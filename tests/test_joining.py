@@ -427,3 +427,25 @@ def test_one_session_and_the_inputs_are_untouched(parts):
     assert made.traces.time.values.tolist() == parts[0].traces.time.values.tolist()
     xr.testing.assert_identical(parts[0].tree, before)
     assert "recordings" not in parts[0].tree.attrs
+
+
+def test_neuropil_fitted_in_each_recording_can_be_joined():
+    rng = np.random.default_rng(0)
+    parts = []
+    for share in (0.4, 0.8):
+        slow = 10 * np.sin(np.arange(900) / 100)
+        neuropil = cs.from_numpy(50 + slow + rng.normal(0, 2, (2, 900)), frame_rate=30)
+        noise = rng.normal(0, 3, neuropil.shape)
+        given = {"traces": 100 + share * neuropil + noise, "neuropil": neuropil}
+        fitted = cs.ImagingSession(xr.DataTree()).assign(**given)
+        parts.append(fitted.cs.subtract_neuropil(coefficient="fit"))
+    joined = concat(parts)
+    for at, part in enumerate(parts):
+        mine = joined.sel(recording=at).tree["traces"]["without_neuropil"]
+        theirs = part.tree["traces"]["without_neuropil"]
+        np.testing.assert_array_equal(mine.values, theirs.values)
+        own = mine.neuropil_coefficient.transpose("neuron", "time")
+        assert (own == theirs.neuropil_coefficient).all()
+        assert own.shape == (2, 900)
+    same = concat([parts[0], parts[0]])
+    assert same.tree["traces"].neuropil_coefficient.dims == ("neuron",)

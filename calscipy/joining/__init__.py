@@ -51,10 +51,11 @@ def concat(
         starts a new ``epoch``, so that filters, baselines and detrending do not cross its border.
         ``recording`` names the recording of a sample and ``recording_time`` is its time there, in
         s; ``session.sel(recording=...)`` takes one out. Damaged frames stay so in ``valid``.
-        What is told of a recording as a whole and differs, such as its depth ``z``, becomes a
-        coordinate along time. Attributes are those of the first session. The attribute
-        ``recordings`` of the root has the name and the source of each, by how many s its times
-        were moved (``shift``), and the attributes in which it differs from the first.
+        What is told of a recording as a whole and differs, such as its depth ``z`` or a fitted
+        ``neuropil_coefficient``, becomes a coordinate along time. Attributes are those of the
+        first session. The attribute ``recordings`` of the root has the name and the source of
+        each, by how many s its times were moved (``shift``), and the attributes in which it
+        differs from the first.
 
     Raises
     ------

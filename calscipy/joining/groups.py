@@ -197,7 +197,9 @@ class Join:
         if any(self.dim in variable.dims for variable in variables):
             return self._along_time(name, variables)
         places = {model.CHANNEL, model.PLANE}
-        may_change = name not in (*places, *_CORRECTIONS) and set(variables[0].dims) <= places
+        may_change = name == model.NEUROPIL_COEFFICIENT or (
+            name not in (*places, *_CORRECTIONS) and set(variables[0].dims) <= places
+        )
         if may_change and not all(_same(variable, variables[0]) for variable in variables):
             return self._along_time(name, variables)
         return self._unchanged(name, variables)
