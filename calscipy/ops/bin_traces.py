@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +63,12 @@ def bin_traces(
 
 def reduce_name(reduce: str | Callable[..., Any]) -> str:
     """Return the word for what is taken of a bin."""
-    return reduce if isinstance(reduce, str) else getattr(reduce, "__name__", repr(reduce))
+    if isinstance(reduce, str):
+        return reduce
+    if isinstance(reduce, functools.partial):
+        given = [*map(repr, reduce.args), *(f"{n}={v!r}" for n, v in reduce.keywords.items())]
+        return f"{reduce_name(reduce.func)}({', '.join(given)})"
+    return getattr(reduce, "__name__", type(reduce).__name__)  # a repr may tell where it lies
 
 
 def _width(data: xr.DataArray, samples: int | None, duration: float | None) -> int:

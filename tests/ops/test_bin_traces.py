@@ -1,5 +1,6 @@
 """Bins of traces and events: along time, epoch by epoch, with a rule for the last one."""
 
+import functools
 import itertools
 import json
 
@@ -319,3 +320,15 @@ def test_what_cannot_be_binned_is_refused():
         bin(data.astype(complex), samples=2)
     with pytest.raises(ArgumentError, match="at least one sample along each dimension"):
         bin(data[:0], samples=2)
+
+
+def test_a_function_with_fixed_arguments_has_the_same_words_in_every_process():
+    class Widest:
+        def __call__(self, values):
+            return np.ptp(values)
+
+    low = functools.partial(np.percentile, q=10)
+    for function, word in [(low, "percentile(q=10)"), (Widest(), "Widest")]:
+        found = bin(traces(), samples=4, reduce=function)
+        assert found.attrs["long_name"] == f"fluorescence, {word} of bins"
+        assert json.dumps({"reduce": word})[1:-1] in found.attrs["history"]
