@@ -86,6 +86,12 @@ def average(
         raise ArgumentError("average needs at least one trial, but there is none")
     _check(confidence, resamples)
     seed = _seed(rng)
+    taken = sorted({MEAN, LOWER, UPPER, COUNT} & {str(name) for name in (*data.coords, by)})
+    if taken:
+        raise ArgumentError(
+            f"average makes a variable {taken[0]!r}, which is a coordinate of these trials. Give "
+            f"it another name: trials.rename({taken[0]}='other')."
+        )
     labels, groups = _groups(data, by)
     others = [dim for dim in data.dims if dim not in (model.TRIAL, model.TIME)]
     values = by_rows(

@@ -191,3 +191,10 @@ def test_what_cannot_be_averaged_is_refused():
         average(data[:0])
     with pytest.raises(ArgumentError, match="complex"):
         average(data.astype(complex))
+
+
+@pytest.mark.parametrize("name", ["mean", "lower", "upper", "count"])
+def test_coordinates_with_the_names_of_the_results_are_refused(name):
+    for coords in ({name: 1.0}, {name: ("trial", [0, 0, 1, 1, 0, 1])}):
+        with pytest.raises(ArgumentError, match=rf"variable '{name}'.*rename\({name}='other'\)"):
+            average(trials().assign_coords(coords), rng=0)
