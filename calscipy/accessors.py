@@ -56,7 +56,7 @@ class Methods:
 
     def __repr__(self) -> str:
         kind = NAMES.get(model.kind(self._data), NAMES[None])
-        return f"<calscipy methods of {kind}: {', '.join(dir(self))}>"
+        return f"<calscipy methods of {kind}: {', '.join(dir(self)) or 'none'}>"
 
 
 class StorableMethods(Methods):
@@ -188,7 +188,7 @@ NAMES: dict[str | None, str] = {
     "trials": "an array of trials",
     "waveforms": "an array of waveforms",
     "rois": "an array of ROIs",
-    None: "of no kind that calscipy knows",
+    None: "an array of no kind that calscipy knows",
 }
 
 

@@ -72,7 +72,7 @@ def kind(data: xr.DataArray) -> Kind | None:
         return "image"
     if {TRIAL, TIME} <= dims:
         return "trials"
-    if {EVENT, LAG} <= dims:
+    if LAG in dims:  # of events one by one, or averaged
         return "waveforms"
     if {SIGNAL, TIME} <= dims:
         return "voltage"

@@ -29,6 +29,8 @@ from calscipy.history import describe
         (("trial", "neuron", "time"), "f4", "trials"),
         (("trial", "neuron"), "f4", None),
         (("event", "lag"), "f4", "waveforms"),
+        (("neuron", "lag"), "f4", "waveforms"),
+        (("lag", "y", "x"), "f4", "image"),
         (("a", "b"), "f4", None),
         ((), "f4", None),
     ],
