@@ -249,6 +249,8 @@ def no_collector():
 
 def alive_after(use):
     """Touch a movie of 50 MB, drop every reference and count what of it is still there."""
+    use(cs.from_numpy(np.zeros((50, 4, 4), "uint16"), frame_rate=30))  # loops are compiled now
+    gc.collect()
     values = np.zeros(MEBIBYTES_50, "uint16")
     data = cs.from_numpy(values, frame_rate=30)
     refs = [weakref.ref(thing) for thing in (values, data, *use(data))]

@@ -218,7 +218,7 @@ def _number(verb: str, name: str, value: Any) -> float | None:
     if not is_number(value):
         raise ArgumentError(
             f"{verb} needs {name} as one number for all neurons, got {type(value).__name__}. Take "
-            f"for instance their median, float(numpy.median({name})), or select neurons and give "
+            f"for instance their median, {name}.compute().median(), or select neurons and give "
             "each group its own."
         )
     above = name in ("tau", "noise")
