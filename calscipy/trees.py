@@ -126,27 +126,34 @@ def inventory(tree: xr.DataTree) -> str:
 
 
 def select(tree: xr.DataTree, selection: Mapping[str, Any]) -> xr.DataTree:
-    """Select by coordinate in every group that has it.
+    """Select by coordinate in every group that has it; stimuli by their onset for a time.
 
     Raises
     ------
     ArgumentError
-        If no group has a coordinate of that name.
+        If no group has a coordinate of that name, or nothing of it is selected in any.
     """
     changed = {name: node.to_dataset() for name, node in tree.children.items()}
     for name, wanted in selection.items():
-        found = False
-        for group, dataset in changed.items():
-            # The pixels of ROIs are counted, not measured; whole ROIs are kept or left below.
-            if group == model.ROIS and name in (model.Y, model.X):
-                continue
-            if name in dataset.coords and dataset[name].ndim <= 1:
-                changed[group] = _select(dataset, name, wanted)
-                found = True
-        if not found:
+        looked = {group: _place(dataset, group, name) for group, dataset in changed.items()}
+        places = {group: place for group, place in looked.items() if place is not None}
+        if not places:
             raise ArgumentError(
                 f"sel: no group of this session has the coordinate {name!r}; there are "
                 f"{sorted({str(c) for d in changed.values() for c in d.coords})}."
+            )
+        chosen = {group: _select(changed[group], place, wanted) for group, place in places.items()}
+        nowhere = all(dataset is None for dataset in chosen.values())
+        for group, dataset in chosen.items():
+            here = changed[group][places[group]]
+            if dataset is None and (nowhere or here.ndim == 0):
+                there = first_few(np.atleast_1d(here.values).tolist(), 5)
+                raise ArgumentError(
+                    f"sel: {name}={wanted!r} selects nothing of {group!r}; there are {there}."
+                )
+            # A voltage recording, for instance, may lack a cycle that the movie has.
+            changed[group] = (
+                changed[group].isel({here.dims[0]: slice(0)}) if dataset is None else dataset
             )
     if model.ROIS in changed and {model.Y, model.X} & set(selection):
         changed[model.ROIS] = _rois_inside(changed)
@@ -170,16 +177,25 @@ def _rois_inside(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return rois.isel({model.PIXEL: np.flatnonzero(keep)})
 
 
-def _select(dataset: xr.Dataset, name: str, wanted: Any) -> xr.Dataset:
+def _place(dataset: xr.Dataset, group: str, name: str) -> str | None:
+    """Return what a group is selected by: the coordinate of this name, of stimuli their onset."""
+    # The pixels of ROIs are counted, not measured; whole ROIs are kept or left afterwards.
+    if group == model.ROIS and name in (model.Y, model.X):
+        return None
+    if group == model.STIMULUS and name == model.TIME:
+        return model.ONSET if model.ONSET in dataset else None
+    return name if name in dataset.coords and dataset[name].ndim <= 1 else None
+
+
+def _select(dataset: xr.Dataset, name: str, wanted: Any) -> xr.Dataset | None:
+    """Select in one group; None if nothing is there."""
     coordinate = dataset[name]
     if name in dataset.indexes:
         return dataset.sel({name: wanted})
     values = np.atleast_1d(coordinate.values)
     keep = _matches(values, wanted)
     if not keep.any():
-        raise ArgumentError(
-            f"sel: {name}={wanted!r} selects nothing; there are {first_few(values.tolist(), 5)}."
-        )
+        return None
     if coordinate.ndim == 0:
         return dataset
     return dataset.isel({coordinate.dims[0]: np.flatnonzero(keep)})

@@ -348,3 +348,40 @@ def test_neuropil_and_baselines_are_not_what_the_next_verb_works_on():
     expected = traces.cs.subtract_neuropil(traces * 0.5, coefficient=0.7)
     np.testing.assert_array_equal(done.tree["traces"]["without_neuropil"].values, expected.values)
     assert given.assign(spikes=traces).tree["traces"].attrs["latest"] == "spikes"
+
+
+def test_a_cycle_that_one_group_lacks_and_stimuli_of_a_time():
+    traces = cs.from_numpy(np.ones((2, 6)), frame_rate=1)
+    traces = traces.assign_coords(cycle=("time", [1, 1, 2, 2, 3, 3]))
+    voltage = xr.Dataset(
+        {"voltage": (("signal", "time"), np.ones((1, 4)))},
+        {"time": np.arange(4.0), "cycle": ("time", [1, 1, 2, 2]), "signal": ["trigger"]},
+    )
+    stimulus = xr.Dataset({"onset": ("stimulus", [0.5, 2.5, np.nan])})
+    groups = {"traces": traces.to_dataset(name="traces"), "voltage": voltage, "stimulus": stimulus}
+    session = cs.ImagingSession(xr.DataTree.from_dict(groups))
+    third = session.sel(cycle=3)
+    assert third.traces.sizes["time"] == 2
+    assert third.voltage.sizes["time"] == 0
+    with pytest.raises(ArgumentError, match="cycle=9 selects nothing"):
+        session.sel(cycle=9)
+    assert session.sel(time=slice(2, 4)).stimulus.onset.values.tolist() == [2.5]
+
+
+def test_voltage_is_aligned_with_the_movie_and_onsets_start_trials():
+    movie = cs.from_numpy(np.zeros((30, 2, 2), "uint16"), frame_rate=10)
+    times = np.arange(3000) / 1000
+    voltage = xr.DataArray(
+        (times > 1.2505).astype(float)[None],
+        {"time": ("time", times, {"units": "s"}), "signal": ["trigger"]},
+        ("signal", "time"),
+        attrs={"units": "V", "long_name": "voltage"},
+    )
+    session = cs.ImagingSession(xr.DataTree()).assign(movie=movie, voltage=voltage)
+    assert session.align().sizes == {"signal": 1, "time": 30}
+    (start,) = session.voltage.cs.onsets(threshold=0.5).values
+    assert start == pytest.approx(1.251)
+    traces = cs.from_numpy(np.arange(30.0)[None], frame_rate=10)
+    assert traces.cs.to_trials(starts=[start], window=(0, 0.1)).values.tolist() == [[[13.0, 14.0]]]
+    with pytest.raises(AttributeError, match="no 'stimulus'"):
+        _ = session.stimulus
