@@ -62,7 +62,7 @@ def test_every_row_of_traces_is_measured_and_all_variants_agree(capsys):
 
 def test_every_baseline_is_in_the_leaderboard_and_the_recommended_one_is_unbiased(capsys):
     module = load("baselines")
-    table = module.main(neurons=2, duration=120.0)
+    table = module.main(neurons=2, duration=300.0)
     printed = capsys.readouterr().out
     for method in BASELINE_ARGUMENTS:
         assert printed.count(f"| `{method}` |") == len(module.SCENES)

@@ -98,7 +98,13 @@ TRIGGERS = np.array([0.5, 1.2])
 EXTRACTS = (cs.extract, cs.extract_neuropil)
 REDUCTIONS = (cs.project, cs.noise, cs.mean_rates, cs.estimate_tau, cs.count, cs.rate)
 OF_TRIALS = ("trial", "start", "start_offset", "sample_time")
-CUTS = (cs.align, cs.to_trials, cs.join_trials, cs.waveforms, cs.event_triggered_average)  # other dims
+CUTS = (
+    cs.align,
+    cs.to_trials,
+    cs.join_trials,
+    cs.waveforms,
+    cs.event_triggered_average,
+)  # other dims
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """When pulses begin: known ones, noise, chunks, epochs, and trials made of them."""
 
+import importlib
+
 import dask
 import dask.array as da
 import numpy as np
@@ -8,9 +10,10 @@ import xarray as xr
 
 import calscipy as cs
 from calscipy.errors import ArgumentError, DimensionError
-from calscipy.ops import onsets as module
 from calscipy.ops.onsets import onsets
 from calscipy.ops.trials import to_trials
+
+module = importlib.import_module("calscipy.ops.onsets")  # calscipy.ops has the function
 
 RATE = 1000
 

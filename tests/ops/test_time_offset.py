@@ -186,13 +186,6 @@ def test_real_metadata():
     image[99:102, 7] = 1
     traces = cs.extract(data, image)
     assert traces.time_offset.item() == pytest.approx(100 * 0.00127681849118137, rel=1e-12)
-    name = "LineScan-02132019-1317-2775"
-    line_scan = cs.ImagingSession.open(SAMPLES / "scanagator" / name / f"{name}.xml").movie
-    assert line_scan.attrs["scan_line_period"] == 0.00199524729749655  # the frames' own
-    assert line_scan.attrs["lines_per_frame"] == 501
-    image = np.zeros(line_scan.shape[-2:], int)
-    image[5, 5] = 1
-    assert "time_offset" not in cs.extract(line_scan, image).coords
 
 
 @pytest.mark.parametrize("planes", [1, 3])

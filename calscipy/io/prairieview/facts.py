@@ -54,7 +54,7 @@ def scalar_attrs(scan: Scan, images: Images) -> dict[str, Any]:
     for key, name in _INDEXED.items():
         entries = scan.state.get(key)
         if isinstance(entries, dict) and all(isinstance(e, Entry) for e in entries.values()):
-            values = [_typed(entry.value, float) for entry in entries.values()]
+            values = [recording.number(entry.value) for entry in entries.values()]
             attrs[name] = values[0] if len(values) == 1 else values
             names = [entry.description or index for index, entry in entries.items()]
             attrs[f"{name}_names"] = names[0] if len(names) == 1 else names

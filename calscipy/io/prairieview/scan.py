@@ -169,7 +169,9 @@ class _Reader:
             if self.sequence is None:
                 self._open_sequence(element)
             self.frames += self.plain_frames
-            element.getparent().remove(element)
+            parent = element.getparent()
+            if parent is not None:  # none where the XML broke off just before
+                parent.remove(element)
             self._count(len(self.plain_frames))
 
     def _open_sequence(self, frame: Any) -> None:
