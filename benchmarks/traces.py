@@ -59,12 +59,11 @@ def rolling_loop(rows: np.ndarray, window: int) -> np.ndarray:
 
 
 def polyfit_loop(rows: np.ndarray) -> np.ndarray:
-    """A quartic subtracted row by row; the level is kept, which 0.3.5 did not."""
+    """A quartic subtracted row by row."""
     out = np.empty_like(rows)
     at = np.arange(rows.shape[1])
     for row, target in zip(rows, out, strict=True):
-        trend = np.polynomial.Polynomial.fit(at, row, 4)(at)
-        target[:] = row - trend + trend.mean()
+        target[:] = row - np.polyval(np.polyfit(at, row, 4), at)
     return out
 
 
@@ -108,6 +107,11 @@ def close(tolerance: float, absolute: float = 0.0) -> Any:
     return agree
 
 
+def same_spikes(ours: Any, theirs: Any) -> None:
+    if theirs is not None:  # what is there at the first sample is no spike of ours
+        np.testing.assert_allclose(ours[: len(theirs), 1:], theirs[:, 1:], rtol=1e-5, atol=1e-6)
+
+
 def same(ours: Any, theirs: Any) -> None:
     np.testing.assert_array_equal(np.asarray(ours)[: len(theirs)], theirs)
 
@@ -128,10 +132,9 @@ def rows_of(traces: Traces, oasis: Any) -> list[Row]:
             f"bin, {reduce} of {BIN} samples",
             "pandas cut and groupby",
             lambda reduce=reduce: cs.bin(traces.labelled, samples=BIN, reduce=reduce).values,
-            lambda reduce=reduce: in_pandas_bins(few, reduce),
+            lambda reduce=reduce: in_pandas_bins(traces.array, reduce),
             close(1e-5),
             faster=goal,
-            share=share,
         )
         for reduce, goal in (("mean", 20), ("median", 5), ("std", 10))
     ]
@@ -169,10 +172,10 @@ def rows_of(traces: Traces, oasis: Any) -> list[Row]:
         ),
         Row(
             "detrend, quartic",
-            "numpy Polynomial.fit, each row",
-            lambda: cs.detrend(traces.labelled).values,
+            "numpy.polyfit and polyval, each row",
+            lambda: cs.detrend(traces.labelled, keep_level=False).values,
             lambda: polyfit_loop(few),
-            close(1e-5),
+            close(0, 1e-6 * spread),
             faster=50,
             share=share,
         ),
@@ -180,10 +183,9 @@ def rows_of(traces: Traces, oasis: Any) -> list[Row]:
             "perona_malik, 25 iterations",
             "numpy on all rows",
             lambda: cs.perona_malik(traces.labelled).values,
-            lambda: perona_malik_loop(few),
+            lambda: perona_malik_loop(traces.array),
             close(0, 1e-6 * spread),
             faster=20,
-            share=share,
         ),
         Row(
             "events, derivative rule",
@@ -197,9 +199,13 @@ def rows_of(traces: Traces, oasis: Any) -> list[Row]:
         Row(
             "deconvolve, OASIS L1",
             "oasis-deconv, each row",
-            lambda: cs.deconvolve(traces.dfof, method="l1", tau=DECAY, penalty=PENALTY).values,
+            lambda: (
+                cs.deconvolve(
+                    traces.dfof, method="l1", tau=DECAY, penalty=PENALTY, baseline=0.0
+                ).values
+            ),
             deconvolved if oasis else None,
-            close(1e-5, 1e-5),
+            same_spikes,
             faster=4,
             share=share,
         ),

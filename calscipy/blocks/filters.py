@@ -125,7 +125,7 @@ def _eager(data: Any, step: Step, runs: np.ndarray | None, device: str) -> Any:
     if workers == 1 or data.nbytes < SMALL_BYTES or length <= sum(step.halo[0]):
         return _Block((step,), runs, device, data.shape, ())(data)
     sizes = tuple(min(length, frames - start) for start in range(0, frames, length))
-    out = np.empty(data.shape, step.dtype)
+    out = empty_block(data.shape, step.dtype)
 
     def work(reach: Reach) -> None:
         task = _Block(

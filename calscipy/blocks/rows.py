@@ -15,6 +15,7 @@ from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
 from calscipy.blocks.graphs import require_layers
+from calscipy.blocks.memory import empty_block
 
 PIECE = 2**19  # samples that a kernel gets at a time: 2 MiB of float32 stay in the cache
 
@@ -83,7 +84,7 @@ class _Work:
     def __call__(self, data: Any, threads: int = 1) -> np.ndarray:
         data = on_host(data)
         leading = data.shape[: data.ndim - self.core]
-        out = np.empty((*leading, *self.shape), self.dtype)
+        out = empty_block((*leading, *self.shape), self.dtype)
         size = max(math.prod(data.shape[len(leading) :]), math.prod(self.shape), 1)
         rows = max(1, PIECE // size)
         if leading:

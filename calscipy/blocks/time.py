@@ -17,6 +17,7 @@ import numpy as np
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
+from calscipy.blocks.memory import empty_block
 from calscipy.errors import ArgumentError, ChunkError, RowError
 from calscipy.options import get_option
 
@@ -140,7 +141,7 @@ class _Rows:
         masks = [np.broadcast_to(next(left), shape) if has else None for has in self.masked]
         corner = [start for start, _ in block_info[0]["array-location"]] if block_info else None
         reports = _Reports(corner or [0] * len(shape))
-        out = np.empty(shape, self.dtype)
+        out = empty_block(shape, self.dtype)
 
         def work(box: tuple[slice, ...], rooms: list[np.ndarray | None]) -> None:
             rows = [

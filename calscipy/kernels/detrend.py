@@ -280,36 +280,41 @@ def _remove(
 ) -> None:
     """Project each row on the polynomials and take away, or return, those from ``first`` on.
 
-    Sums are in float64. The polynomials are evaluated anew for every stretch of all rows: keeping
-    them would take more memory than many a row.
+    Sums of a stretch are in the dtype of the rows, those of all stretches in float64. The
+    polynomials are evaluated anew for every stretch of all rows: keeping them would take more
+    memory than many a row.
     """
     number, samples = rows.shape
     orders = recurrence.shape[0]
     basis = np.full((orders, STEP), 1 / np.sqrt(samples))
+    lines = np.empty((orders, STEP), rows.dtype)
+    real = rows.dtype.type
     ramp = np.linspace(0, 2 * STEP / (samples - 1), STEP + 1)[:STEP] - 1
-    values = np.zeros(STEP)  # loops of constant length are compiled to faster code
+    values = np.zeros(STEP, rows.dtype)  # loops of constant length are compiled to faster code
     for start in range(0, samples, STEP):
         size = min(STEP, samples - start)
         _evaluate(ramp + 2 * start / (samples - 1), recurrence, basis)
+        lines[:] = basis
         values[size:] = 0
         for row in range(number):
             some = rows[row, start : start + size]
             for i in range(size):
                 values[i] = some[i]
             for k in range(orders):
-                line = basis[k]
-                total = 0.0
+                line = lines[k]
+                total = real(0)
                 for i in range(STEP):
                     total += values[i] * line[i]
                 amounts[row, k] += total
     for start in range(0, samples, STEP):
         size = min(STEP, samples - start)
         _evaluate(ramp + 2 * start / (samples - 1), recurrence, basis)
+        lines[:] = basis
         for row in range(number):
             some, target = rows[row, start : start + size], out[row, start : start + size]
             values[:] = 0
             for k in range(first, orders):
-                line, amount = basis[k], amounts[row, k]
+                line, amount = lines[k], real(amounts[row, k])
                 for i in range(STEP):
                     values[i] += amount * line[i]
             if subtract:
