@@ -1,11 +1,10 @@
 """Calcium imaging on labelled, lazy arrays: one object per recording, methods that chain."""
 
-from calscipy import accessors, errors, photostimulation
+from calscipy import accessors, errors, photostimulation, prairieview
 from calscipy._version import __version__
 from calscipy.blocks import gpu_available
 from calscipy.io.arrays import from_numpy
 from calscipy.io.imagej import rois_from_imagej
-from calscipy.io.prairieview.repackage import repackage
 from calscipy.io.store import to_zarr
 from calscipy.io.suite2p import rois_from_suite2p
 from calscipy.joining import concat
@@ -126,11 +125,11 @@ __all__ = [
     "onsets",
     "perona_malik",
     "photostimulation",
+    "prairieview",
     "preview",
     "project",
     "quality",
     "rate",
-    "repackage",
     "roi_hulls",
     "roi_statistics",
     "rois_from_imagej",

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 SMALL_BYTES = 2**21  # below, the allocator keeps memory by itself
 MOST_IDLE_BYTES = 2**28  # kept for the next blocks, altogether
-STEP = 2**20  # sizes are rounded up to this, and memory may be larger by SLACK than what is asked
+STEP = 2**16  # sizes are rounded up to this; memory may be larger by SLACK than what is asked
 SLACK = 1.25
 
 _lock = threading.Lock()

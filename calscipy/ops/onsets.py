@@ -122,11 +122,7 @@ def _one_signal(data: xr.DataArray, signal: str | None) -> xr.DataArray:
                 f"onsets needs signal= as one of {first_few(names, 20) or 'the signals'}, got "
                 f"{signal!r}"
             )
-    elif signal is not None and (
-        model.SIGNAL not in data.coords
-        or data[model.SIGNAL].ndim
-        or data[model.SIGNAL].item() != signal
-    ):
+    elif signal is not None and not _is_signal(data, signal):
         raise ArgumentError(f"onsets: these data are no signal {signal!r}; leave signal= out.")
     if data.dims != (model.TIME,):
         raise ArgumentError(
