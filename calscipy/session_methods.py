@@ -25,6 +25,7 @@ class Verb(NamedTuple):
     group: str
     variable: str
     latest: bool = True  # the next verb of the group works on this result
+    beside: str | None = None  # first argument: this variable of the input's group by default
 
 
 VERBS: dict[str, Verb] = {
@@ -41,7 +42,11 @@ VERBS: dict[str, Verb] = {
     "baseline": Verb(ops.baseline, model.TRACES, model.TRACES, model.BASELINE, latest=False),
     "detrend": Verb(ops.detrend, model.TRACES, model.TRACES, "detrended"),
     "subtract_neuropil": Verb(
-        ops.subtract_neuropil, model.TRACES, model.TRACES, "without_neuropil"
+        ops.subtract_neuropil,
+        model.TRACES,
+        model.TRACES,
+        "without_neuropil",
+        beside=model.NEUROPIL,
     ),
     "dfof": Verb(ops.dfof, model.TRACES, model.TRACES, "dfof"),
     "perona_malik": Verb(ops.perona_malik, model.TRACES, model.TRACES, "smoothed"),
@@ -91,9 +96,8 @@ def _bind(name: str, verb: Verb) -> Callable[..., ImagingSession]:
         data = trees.latest(session.tree, takes)
         if variable == model.MOVIE:
             variable = str(data.name)  # a filter of the movie's ΔF/F is no new movie
-        if name == "subtract_neuropil" and not args:
-            here = trees.variable(session.tree, model.TRACES, model.NEUROPIL)
-            kwargs = {"neuropil": here, **kwargs}
+        if verb.beside is not None and not args and verb.beside not in kwargs:
+            kwargs[verb.beside] = trees.variable(session.tree, takes, verb.beside)
         result = verb.operation(data, *args, **kwargs)
         tree = trees.put(session.tree, group, variable, result, latest=verb.latest)
         if name == "extract":

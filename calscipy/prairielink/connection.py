@@ -124,8 +124,8 @@ class Connection:
                 if not self._socket.recv(MAX_LINE_BYTES):
                     return False
         except (OSError, ValueError):  # a closed socket has no number to select by
-            pass
-        return False
+            return False
+        return False  # it never stops talking
 
     def close(self) -> None:
         """Say ``-x``, without which PrairieView runs into an exception, and hang up."""
