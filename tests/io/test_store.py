@@ -15,7 +15,7 @@ import zarr
 
 import calscipy as cs
 from calscipy.errors import ArgumentError, StoreError, TargetExistsError
-from calscipy.io import store
+from calscipy.io.store import saving
 from calscipy.testing import write_recording
 
 
@@ -176,7 +176,7 @@ def test_a_read_only_disk_leaves_nothing(session, tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
-    monkeypatch.setattr(store.Path, "mkdir", refuse)
+    monkeypatch.setattr(saving.Path, "mkdir", refuse)
     with pytest.raises(StoreError, match=r"Read-only file system.*can be written to"):
         session.save(tmp_path / "s.zarr", progress=False)
     assert leftovers(tmp_path) == []
@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_nothing(session, tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.dask, "compute", interrupt)
+    monkeypatch.setattr(saving.dask, "compute", interrupt)
     with pytest.raises(KeyboardInterrupt):
         session.save(tmp_path / "s.zarr", progress=False)
     assert leftovers(tmp_path) == []
