@@ -662,3 +662,17 @@ def test_xml_without_shape_or_with_pages_is_refused(tmp_path):
     xml.write_text(text.format('filename="a.tif" page="2"'))
     with pytest.raises(ValueError, match="several pages"):
         write_frames(xml, shape=(2, 2))
+
+
+def test_bursts_begin_where_they_are_asked_for(tmp_path):
+    settings = {"frames": 120, "neurons": 3, "seed": 2, "burst_rate": 0.3}
+    free = write_recording(tmp_path / "a", **settings)
+    held = write_recording(tmp_path / "b", bursts={2: [2.0, 0.5]}, **settings)
+    np.testing.assert_array_equal(held.labels, free.labels)
+    onsets = held.times.values[held.events.sel(neuron=2).values]
+    np.testing.assert_allclose(onsets, [0.5, 2.0], atol=1 / 30)
+    np.testing.assert_array_equal(held.events.sel(neuron=1), free.events.sel(neuron=1))
+    with pytest.raises(ValueError, match="neurons count from 1 to 3"):
+        write_recording(tmp_path / "c", bursts={4: [1.0]}, **settings)
+    with pytest.raises(ValueError, match=r"must lie within 0 to 3\.96667 s"):
+        write_recording(tmp_path / "d", bursts={1: [9.0]}, **settings)

@@ -130,10 +130,9 @@ class Dynamics:
         return found
 
     def fire(
-        self, rng: np.random.Generator, times: Floats, breaks: list[tuple[float, float]]
+        self, rng: np.random.Generator, times: Floats, onsets: list[float]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats, list[float]]:
         """Spikes, burst onsets, unscaled ΔF/F and the peak of each burst for one neuron."""
-        onsets = self.onsets(rng, float(times[-1]), breaks)
         spikes = np.zeros(times.size, np.int64)
         events = np.zeros(times.size, bool)
         trace = np.zeros(times.size)
@@ -190,6 +189,7 @@ def make_scene(
     plan: Plan,
     neurons: int,
     dynamics: Dynamics,
+    bursts: dict[int, list[float]],
     encode: bool,
 ) -> Scene:
     """Place neurons, let them fire and choose photon rates for the wanted signal to noise."""
@@ -200,7 +200,7 @@ def make_scene(
     times = plan.plane_times()
     duration = max(float(times[-1].max()), plan.period)
     bleach = (1 - dynamics.bleaching) ** (times / duration)
-    spikes, events, dfof = _activity(rng, dynamics, times[:, planes].T, plan.breaks)
+    spikes, events, dfof = _activity(rng, dynamics, times[:, planes].T, plan.breaks, bursts)
     area = np.bincount(labels.ravel(), minlength=neurons + 1)[1:]
     rate = (dynamics.snr / dynamics.peak) ** 2 / area  # photons per pixel: the ROI sum has snr**2
     background = _BACKGROUND * float(rate.mean()) if neurons else 1.0
@@ -281,12 +281,19 @@ def _activity(
     dynamics: Dynamics,
     times: Floats,
     breaks: list[tuple[float, float]],
+    bursts: dict[int, list[float]],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats]:
-    """Spikes, burst onsets and ΔF/F, (neuron, time); the weakest burst has the peak."""
+    """Spikes, burst onsets and ΔF/F, (neuron, time); the weakest burst has the peak.
+
+    Rows of ``bursts`` begin there, the others by chance.
+    """
     if times.shape[0] == 0:
         empty = np.zeros(times.shape)
         return empty.astype(np.int64), empty.astype(bool), empty
-    fired = [dynamics.fire(rng, row, breaks) for row in times]
+    fired = []
+    for at, row in enumerate(times):
+        by_chance = dynamics.onsets(rng, float(row[-1]), breaks)
+        fired.append(dynamics.fire(rng, row, bursts.get(at, by_chance)))
     peaks = [peak for one in fired for peak in one[3]]
     least = min(peaks, default=1.0)
     if least < 0.2:
