@@ -1,12 +1,16 @@
 """Settings beside a recording, reference images, and what the metadata say of both."""
 
+import base64
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from calscipy.errors import DamagedRecordingWarning, RecordingError
+import calscipy as cs
+from calscipy.errors import CalscipyWarning, DamagedRecordingWarning, RecordingError
 from calscipy.io.prairieview import Metadata, open_tree, read_environment, read_reference
+from calscipy.io.prairieview.environment import packed, unpacked
 from calscipy.testing import encode_value, tiff_frame, write_recording
 from calscipy.testing._variants import write_variant
 
@@ -136,6 +140,36 @@ def test_the_session_knows_the_settings(tmp_path):
     assert metadata.notes == "deep"
     movie = tree["movie"].movie
     assert (movie.attrs["planned_frames"], movie.sizes["frames"]) == (10, 4)
+
+
+def test_a_store_keeps_all_settings(tmp_path):
+    variant = write_variant(tmp_path / "r", "settings with control characters")
+    session = cs.ImagingSession.open(variant.path / "r.xml")
+    wanted = read_environment(next(variant.path.glob("*.env")))
+    kept = session.save(tmp_path / "s.zarr", progress=False).metadata.settings
+    assert (kept.root, kept.state, kept.damage) == (wanted.root, wanted.state, wanted.damage)
+
+
+KEPT_BLANK = base64.b64encode(zlib.compress(b"  ")).decode()
+
+
+@pytest.mark.parametrize("content", ["", "AAAA", "%", "eNoDAAAAAAE=", KEPT_BLANK, 3])
+def test_damaged_settings_in_a_store_are_said(content):
+    metadata = Metadata({"environment_file": {"name": "r.env", "content": content}})
+    with pytest.raises(
+        RecordingError, match=r"r\.env: (the settings kept .* are damaged|expected .*found no XML)"
+    ):
+        metadata.settings  # noqa: B018
+
+
+def test_settings_in_a_store_are_bounded(env, monkeypatch):
+    path = env(ENV)
+    kept = packed(path)
+    monkeypatch.setattr("calscipy.io.prairieview.environment.MAX_KEPT_BYTES", 100)
+    with pytest.raises(RecordingError, match="are damaged"):
+        unpacked(kept)
+    with pytest.warns(CalscipyWarning, match="are not kept in the session"):
+        assert packed(path) == {}
 
 
 def test_damaged_settings_leave_the_movie(tmp_path):

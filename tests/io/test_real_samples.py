@@ -17,6 +17,12 @@ from calscipy.io.prairieview import (
     read_lsd,
     read_reference,
 )
+from calscipy.photostimulation import (
+    read_galvo_points,
+    read_mark_points,
+    write_galvo_points,
+    write_mark_points,
+)
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "prairieview"
 RIG = SAMPLES / "scanagator"
@@ -245,6 +251,42 @@ def test_lsd_files():
         assert sections["Main"]["Objective Lens"] == "10X Plan N"
         assert sections["Line Info"]["Line1 Inter-Line Time"] == "4.727076"
         assert sections["Profile Info"] == {}
+
+
+@pytest.mark.filterwarnings("ignore::calscipy.errors.CalscipyWarning")
+def test_lines_that_the_xml_does_not_count():
+    """211 lines of 4.727 ms make a second; the XML gives half of that, once per line scanned."""
+    tree = open_tree(find_master(RIG / "LineScan-03292014-1525-552"))
+    data = tree["linescan"].linescan
+    assert float(data.line_interval[0]) == pytest.approx(0.004727076)
+    period = data.attrs["line_period_of_xml"]
+    assert period == 0.00236217935327122
+    assert period / (0.498419843540227 / 211) == pytest.approx(1)
+
+
+# The point lists and the series that were set, whether or not they were played: points, marks,
+# first indices from 0, and X of the first point.
+SET_POINTS = {
+    "LineScan-03142018-1454-2042": (1, 1, (0,), None),
+    "LineScan-02052019-1234-2683": (0, 1, (0, 1, 2, 3, 4, 5, 6, 7), None),
+    "LineScan-11182022-1250-763": (1, 1, (0,), None),
+    "LineScan-03052024-1208-1065": (1, 1, (0,), 0.0546912479001737),
+}
+
+
+@pytest.mark.filterwarnings("ignore::calscipy.errors.CalscipyWarning")
+@pytest.mark.parametrize("name", SET_POINTS)
+def test_mark_points_in_the_settings(name, tmp_path):
+    (path,) = (RIG / name).glob("*.env")
+    points, series = read_galvo_points(path), read_mark_points(path)
+    count, marks, indices, x = SET_POINTS[name]
+    assert (len(points.galvo_points), len(series.marks)) == (count, marks)
+    assert series.marks[0].points[0].indices == indices
+    assert x is None or points.galvo_points[0].x == x
+    write_galvo_points(points, tmp_path / "points.gpl")
+    write_mark_points(series, tmp_path / "series.xml")
+    assert read_galvo_points(tmp_path / "points.gpl") == points
+    assert read_mark_points(tmp_path / "series.xml") == series
 
 
 REFERENCES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import uuid
 from pathlib import Path
@@ -20,6 +21,10 @@ from calscipy.io.photostimulation.mark_points import (
 from calscipy.io.photostimulation.reading import object_of
 from calscipy.io.photostimulation.writing import document_of
 
+_SETTINGS, _IN_SETTINGS = "Environment", "PVMarkPoints"
+_CURRENT_TAG = "PVCurrentMarkPointSeriesElements"  # of the series that the settings hold
+_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
+
 
 def read_mark_points(path: str | os.PathLike[str]) -> MarkPointSeriesElements:
     """Read a series of mark points: a protocol saved by PrairieView, or what was played.
@@ -27,7 +32,8 @@ def read_mark_points(path: str | os.PathLike[str]) -> MarkPointSeriesElements:
     Parameters
     ----------
     path : path-like
-        A saved series, or the ``_MarkPoints.xml`` of a recording.
+        A saved series, the ``_MarkPoints.xml`` of a recording, or an ``.env`` file, for the series
+        that was set then, whether or not it was played.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def read_mark_points(path: str | os.PathLike[str]) -> MarkPointSeriesElements:
     (0, 2)
     """
     path = Path(path)
-    document = read_document(path)
+    document = _of_settings(read_document(path), path, _CURRENT_TAG, SAVED_TAG)
     _require_root(document, path, (ACQUIRED_TAG, SAVED_TAG))
     saved = document.root.tag == SAVED_TAG
     return object_of(document, MarkPointSeriesElements, path, saved=saved)
@@ -108,7 +114,7 @@ def read_galvo_points(path: str | os.PathLike[str]) -> GalvoPointList:
     Parameters
     ----------
     path : path-like
-        The file.
+        The file, or an ``.env`` file, for the points that were set then.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def read_galvo_points(path: str | os.PathLike[str]) -> GalvoPointList:
     >>> write_galvo_points(points.replace(galvo_points=[moved]), "b.gpl")
     """
     path = Path(path)
-    document = read_document(path)
+    document = _of_settings(read_document(path), path, GalvoPointList.TAG, GalvoPointList.TAG)
     _require_root(document, path, (GalvoPointList.TAG,))
     return object_of(document, GalvoPointList, path)
 
@@ -177,6 +183,21 @@ def write_galvo_points(
     """
     _require(points, GalvoPointList, "write_galvo_points")
     _write(Path(path), document_of(points).encode(), overwrite=overwrite)
+
+
+def _of_settings(document: Document, path: Path, tag: str, alone: str) -> Document:
+    """Take one element out of the microscope's settings, as if it were a file of its own."""
+    if document.root.tag != _SETTINGS:
+        return document
+    marks = [child for child in document.root.children if child.tag == _IN_SETTINGS]
+    found = [child for mark in marks for child in mark.children if child.tag == tag]
+    if not found:
+        raise RecordingError(
+            f"{path}: these settings hold no <{tag}> in <{_IN_SETTINGS}>. Read the file of the "
+            "protocol itself."
+        )
+    end = f"</{alone}>" if found[0].end else ""
+    return Document(_DECLARATION, dataclasses.replace(found[0], tag=alone, end=end))
 
 
 def _require(value: Any, cls: type[XmlElement], verb: str) -> None:

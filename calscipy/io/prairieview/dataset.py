@@ -16,7 +16,12 @@ from calscipy import model
 from calscipy.errors import CalscipyError, CalscipyWarning, DamagedRecordingWarning, warn
 from calscipy.io.prairieview import recording
 from calscipy.io.prairieview.brightness import brightness_dataset
-from calscipy.io.prairieview.environment import Environment, find_environment, read_environment
+from calscipy.io.prairieview.environment import (
+    Environment,
+    find_environment,
+    packed,
+    read_environment,
+)
 from calscipy.io.prairieview.facts import state_attr
 from calscipy.io.prairieview.kinds import choose, is_line_scan
 from calscipy.io.prairieview.linescan import line_scan_dataset
@@ -182,6 +187,8 @@ def _root_attrs(
         state["voltage_outputs"] = outputs
     if environment is not None:
         state["environment"] = environment.facts()
+        kept = packed(environment.path)
+        state |= {"environment_file": kept} if kept else {}
     references = list_references(scan.path.parent)
     if references:
         state["references"] = references

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
-from calscipy.errors import DamagedRecordingWarning, RecordingError, warn
+from calscipy.errors import CalscipyWarning, DamagedRecordingWarning, RecordingError, warn
 from calscipy.io.prairieview.frame_records import Entry, State
 from calscipy.io.prairieview.nodes import MAX_NODES, Node, node_of
 from calscipy.io.prairieview.states import shards
 
 MAX_BYTES = 64 * 2**20
+MAX_KEPT_BYTES = 4 * 2**20
 _ROOTS = ("Environment", "PVConfig")
 _CONTROL = "xmlParseCharRef: invalid xmlChar value"  # what &#x1; is to the parser
 _LINE_SCAN, _Z_SERIES = "LineScanController", "PVZSeriesController"
@@ -145,7 +148,18 @@ def read_environment(path: Path) -> Environment:
             f"{path}: the settings file has {size} bytes; 1 to {MAX_BYTES} were expected. "
             "Copy it again from the microscope."
         )
-    root, damage = _parse(path, path.read_bytes())
+    return parse_environment(path.read_bytes(), path)
+
+
+def parse_environment(content: bytes, path: Path) -> Environment:
+    """Read the content of such a file; ``path`` is for messages.
+
+    Raises
+    ------
+    RecordingError
+        If it is of another kind or has a document type.
+    """
+    root, damage = _parse(path, content)
     if damage:
         warn(
             f"{path}: the settings file is damaged ({damage}); what stands before that was read. "
@@ -164,6 +178,48 @@ def read_environment(path: Path) -> Environment:
     return Environment(path, node_of(root, one_more), state, damage)
 
 
+def packed(path: Path) -> dict[str, str]:
+    """Return the whole file as text that an attribute holds, a fifth of its size.
+
+    Empty for files beyond 4 MiB, with a warning: no microscope has so many settings.
+    """
+    content = path.read_bytes()
+    if len(content) > MAX_KEPT_BYTES:
+        warn(
+            f"{path}: {len(content)} bytes of settings are not kept in the session, which takes "
+            f"up to {MAX_KEPT_BYTES}. Keep the file.",
+            CalscipyWarning,
+        )
+        return {}
+    text = base64.b64encode(zlib.compress(content, 9)).decode("ascii")
+    return {"name": path.name, "encoding": "zlib, base64", "content": text}
+
+
+def unpacked(kept: Mapping[str, str]) -> Environment:
+    """Read what `packed` kept.
+
+    Raises
+    ------
+    RecordingError
+        If it is damaged or larger than `packed` makes it.
+    """
+    path = Path(kept.get("name", "settings"))
+    try:
+        inflate = zlib.decompressobj()
+        content = inflate.decompress(
+            base64.b64decode(kept["content"], validate=True), MAX_KEPT_BYTES
+        )
+        whole = inflate.eof
+    except (KeyError, TypeError, ValueError, zlib.error):
+        content, whole = b"", False
+    if not whole:
+        raise RecordingError(
+            f"{path}: the settings kept in the session's metadata are damaged. Read them from the "
+            "recording: calscipy.prairieview.read_environment."
+        )
+    return parse_environment(content, path)
+
+
 def _parse(path: Path, text: bytes) -> tuple[Any, str | None]:
     parser = _parser(recover=False)
     damage = None
@@ -171,7 +227,10 @@ def _parse(path: Path, text: bytes) -> tuple[Any, str | None]:
         root = etree.fromstring(text, parser)
     except (etree.XMLSyntaxError, ValueError):
         parser = _parser(recover=True)
-        root = etree.fromstring(text, parser)
+        try:
+            root = etree.fromstring(text, parser)
+        except (etree.XMLSyntaxError, ValueError):  # nothing to recover
+            root = None
         others = [e for e in parser.error_log if not e.message.startswith(_CONTROL)]
         damage = f"{others[0].message}, line {others[0].line}" if others else None
     if root is None or root.tag not in _ROOTS:

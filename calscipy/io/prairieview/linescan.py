@@ -83,6 +83,7 @@ def line_scan_dataset(
         "long_name": "fluorescence of the line",
         model.SOURCE_ATTR: folder.name or str(folder),
         "line_interval_from": origin,
+        "line_period_of_xml": _xml_period(scan, images),
         **scalar_attrs(scan, images),
     }
     attrs |= {} if planned is None else {"planned_cycles": planned}
@@ -221,6 +222,12 @@ def _intervals(
         CalscipyWarning,
     )
     return np.full(period.size, np.nan), "unknown"
+
+
+def _xml_period(scan: Scan, images: Images) -> float | None:
+    """Return the first frame's ``scanLinePeriod`` in s, whether or not the times are made of it."""
+    period = recording.state_number(scan, images, 0, "scanLinePeriod")
+    return float(period) if period > 0 else None
 
 
 def _lsd_files(scan: Scan) -> dict[str, Sections]:

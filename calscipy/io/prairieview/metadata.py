@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from calscipy.errors import ArgumentError, first_few
+from calscipy.io.prairieview.environment import Environment, unpacked
 
 Value = int | float | bool | str
 
@@ -81,10 +82,21 @@ class Metadata(Mapping[str, Any]):
     def environment(self) -> Mapping[str, Any]:
         """What the settings beside the recording say: frame rate, active channels, plans.
 
-        Empty where there is no ``.env`` or ``Config.cfg`` file. All of such a file is read by
-        `calscipy.io.prairieview.read_environment`.
+        Empty where there is no ``.env`` or ``Config.cfg`` file. All of it is in `settings`.
         """
         return self._attrs.get("environment", {})
+
+    @property
+    def settings(self) -> Environment | None:
+        """All settings beside the recording, which stores keep too; None where there are none.
+
+        Raises
+        ------
+        RecordingError
+            If what was kept is damaged.
+        """
+        kept = self._attrs.get("environment_file")
+        return unpacked(kept) if kept else None
 
     @property
     def elements(self) -> list[Mapping[str, Any]]:
