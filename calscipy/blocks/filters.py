@@ -31,6 +31,9 @@ from calscipy.blocks.memory import empty_block
 from calscipy.blocks.reach import Reach, reaches_of
 from calscipy.blocks.wrap import INVALID, wrapped
 from calscipy.errors import DeviceError, DeviceWarning, warn
+from calscipy.kernels.filters import TAKE_JOINED
+from calscipy.kernels.joined import Joined
+from calscipy.kernels.separable import MOST_PARTS
 from calscipy.options import Device
 
 Halo = tuple[tuple[int, int], ...]  # (before, after) for frames, y and x
@@ -209,7 +212,7 @@ class _Block:
 
     def fill(self, out: Any, *parts: Any) -> None:
         """Do the work, its result in ``out``."""
-        whole = self._assemble(parts)
+        whole = self._joined(parts) or self._assemble(parts)
         core = self.core or tuple((0, n) for n in self.shape)
         frames, keep = core[0], tuple(slice(*limits) for limits in core[-2:])
         for position, batch in zip(
@@ -217,14 +220,15 @@ class _Block:
             itertools.product(*(range(*limits) for limits in core[1:-2])),
             strict=True,
         ):
-            stack = whole[(slice(None), *batch)]
+            stack = _stack(whole, batch)
             for run, valid in self._runs(batch, stack.shape[0]):
                 low, high = max(run.start, frames[0]), min(run.stop, frames[1])
                 if low >= high:
                     continue
                 target = (slice(low - frames[0], high - frames[0]), *position)
                 if not valid:
-                    out[target] = stack[(slice(low, high), *keep)].astype(out.dtype)
+                    kept = _together(stack[low:high])
+                    out[target] = kept[(slice(None), *keep)].astype(out.dtype)
                     continue
                 place = out[target] if out.shape[-2:] == whole.shape[-2:] else None
                 if not _can_take(place):
@@ -232,6 +236,25 @@ class _Block:
                 result = self._filter(stack[run], low - run.start, high - run.start, place)
                 if place is None:
                     out[target] = result[(slice(None), *keep)]
+
+    def _joined(self, parts: tuple[Any, ...]) -> Joined | None:
+        """Trim the parts and leave them where they are, if the first kernel takes them so."""
+        frames, *others = self.offsets or ((),)
+        if (
+            self.device != "cpu"
+            or self.steps[0].kernel not in TAKE_JOINED
+            or not 1 < len(frames) <= MOST_PARTS
+            or any(offsets != (0,) for offsets in others)
+            or any(type(part) is not np.ndarray for part in parts)
+            or any(part.shape[1:] != self.shape[1:] for part in parts)
+        ):
+            return None
+        return Joined(
+            tuple(
+                part[max(0, -offset) : max(0, self.shape[0] - offset)]
+                for part, offset in zip(parts, frames, strict=True)
+            )
+        )
 
     def _assemble(self, parts: tuple[Any, ...]) -> Any:
         if len(parts) == 1:
@@ -334,7 +357,7 @@ def _chain(
         before, after = total_halo(steps[at + 1 :])[0]
         first, last = max(0, low - before), min(frames, high + after)
         room = out
-        if at < len(steps) - 1 and isinstance(stack, np.ndarray):
+        if at < len(steps) - 1 and isinstance(stack, np.ndarray | Joined):
             room = empty_block((last - first, *stack.shape[1:]), step.dtype)
         stack = step.kernel(
             stack[start:stop],
@@ -347,6 +370,18 @@ def _chain(
         if stack.dtype != step.dtype:
             stack = stack.astype(step.dtype)
     return stack
+
+
+def _stack(whole: Any, batch: tuple[int, ...]) -> Any:
+    """Take the frames of one channel and plane."""
+    here = (slice(None), *batch)
+    if isinstance(whole, Joined):
+        return Joined(tuple(part[here] for part in whole.parts)) if batch else whole
+    return whole[here]
+
+
+def _together(stack: Any) -> Any:
+    return np.concatenate(stack.parts) if isinstance(stack, Joined) else stack
 
 
 def _empty(like: Any, shape: Sequence[int], dtype: np.dtype) -> Any:

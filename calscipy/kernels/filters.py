@@ -6,7 +6,8 @@ the whole stack. ``frames`` says which frames of the result are wanted (all by d
 where to put them.
 
 On the CPU, Gaussian and mean run in our own loops (``separable``), and so do the small medians
-(``median``); everything else is SciPy's.
+(``median``); everything else is SciPy's. Gaussian and mean take frames that lie in up to three
+arrays (``Joined``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from calscipy.kernels import median as networks
+from calscipy.kernels.joined import Joined
 from calscipy.kernels.separable import Window, separable
 
 TRUNCATE = 4.0
@@ -38,7 +40,7 @@ def gaussian(
     Integers become float32 first: a Gaussian in uint16 truncates after every axis. float64 stays,
     and integers of over 16 bits become float64.
     """
-    if not isinstance(block, np.ndarray):
+    if not isinstance(block, np.ndarray | Joined):
         result = ndimage.gaussian_filter(_floating(block), sigma, mode=mode, truncate=TRUNCATE)
         return _wanted(result, frames, out)
     dtype = _float_dtype(block)
@@ -117,7 +119,7 @@ def mean(
     Summed anew for every sample: a running sum would carry a NaN or the rounding of an outlier
     through the rest of the line.
     """
-    if isinstance(block, np.ndarray):
+    if isinstance(block, np.ndarray | Joined):
         windows = tuple(_box_window(length, _float_dtype(block)) for length in size)
         norm = float(np.prod(size))
         return separable(block, windows, norm=norm, mode=mode, frames=frames, out=out)  # type: ignore[arg-type]
@@ -163,3 +165,6 @@ def _float_dtype(block: Array) -> np.dtype:
 
 def _floating(block: Array) -> Array:
     return block.astype(_float_dtype(block), copy=False)
+
+
+TAKE_JOINED = (gaussian, mean)  # kernels that need not have their frames in one array

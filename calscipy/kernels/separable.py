@@ -15,9 +15,11 @@ import numpy as np
 
 from calscipy.kernels.compiled import compiled, frozen
 from calscipy.kernels.edges import edge_indices
+from calscipy.kernels.joined import Joined
 
 # Samples on either side, and in a box, above which float32 may lose 1e-6 of a sum: float64 then.
 WIDE, WIDE_BOX = 40, 4096
+MOST_PARTS = 3  # arrays that the frames may lie in: a block and its neighbours
 STRIP = 16  # rows: the ring of a Gaussian of sigma 1 on 512 columns then takes 300 kB
 
 
@@ -29,7 +31,7 @@ class Window(NamedTuple):
 
 
 def separable(
-    block: np.ndarray,
+    block: np.ndarray | Joined,
     windows: tuple[Window, Window, Window],
     *,
     norm: float,
@@ -41,8 +43,8 @@ def separable(
 
     Parameters
     ----------
-    block : ndarray, shape (frames, y, x)
-        Numbers of up to 64 bits.
+    block : ndarray, shape (frames, y, x), or Joined
+        Numbers of up to 64 bits; in one array or in up to three.
     windows : tuple of three Window
         For frames, y and x; the dtype of their weights, float32 or float64, is that of the result.
     norm : float
@@ -73,16 +75,17 @@ def separable(
         out = np.empty((last - first, *block.shape[1:]), dtype)
     if not out.size:
         return out
-    if block.dtype != np.uint16 and block.dtype != dtype:
-        block = block.astype(dtype)  # few types, so that little has to be compiled
-    block = frozen(block)
+    # Few types, so that little has to be compiled.
+    as_read = block.dtype if block.dtype == np.uint16 else dtype
+    parts = block.parts if isinstance(block, Joined) else (block,)
+    one, two, three = (
+        frozen(part, as_read) for part in (*parts, *[parts[0][:0]] * (MOST_PARTS - len(parts)))
+    )
     reach = [len(window.weights) - 1 + window.back for window in windows]
     at = [edge_indices(size, r, r, mode) for size, r in zip(block.shape, reach, strict=True)]
     weights = [window.weights for window in windows]
     back = np.array([window.back for window in windows])
-    _separable(
-        block, first, at[0], at[1], at[2], weights[0], weights[1], weights[2], back, norm, out
-    )
+    _separable(one, two, three, first, at[0], at[1], at[2], *weights, back, norm, out)
     return out
 
 
@@ -229,7 +232,9 @@ def _sum_along(total, line, weights, back):  # type: ignore[no-untyped-def]
 
 @compiled
 def _separable(  # type: ignore[no-untyped-def]
-    block,
+    one,
+    two,
+    three,
     first,
     frame_at,
     row_at,
@@ -241,7 +246,9 @@ def _separable(  # type: ignore[no-untyped-def]
     norm,
     out,
 ):
-    frames, height, width = block.shape
+    second = one.shape[0]
+    third = second + two.shape[0]
+    frames, height, width = third + three.shape[0], one.shape[1], one.shape[2]
     ahead = frame_weights.size - 1 + back[0]
     around = row_weights.size - 1 + back[1]
     aside = column_weights.size - 1 + back[2]
@@ -258,12 +265,18 @@ def _separable(  # type: ignore[no-untyped-def]
         done = max(first - ahead, 0)  # no window reaches back further, reflected or not
         for frame in range(first, first + out.shape[0]):
             while done < min(frame + ahead + 1, frames):
+                if done < second:
+                    image = one[done]
+                elif done < third:
+                    image = two[done - second]
+                else:
+                    image = three[done - third]
                 for j in range(count + 2 * around):
                     y = row_at[top + j]
                     if y < 0:
                         rows[j, :] = 0
                     else:
-                        _convert(rows[j], block[done, y])
+                        _convert(rows[j], image[y])
                 for i in range(count):
                     summed = ring[i, done % slots]
                     _sum_rows(summed, rows, straight, around + i, row_weights, back[1])
