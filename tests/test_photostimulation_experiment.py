@@ -15,12 +15,11 @@ from calscipy.photostimulation import (
     build_protocol,
     read_galvo_points,
     read_mark_points,
-    write_mark_points,
 )
-from calscipy.testing import write_recording
+from calscipy.testing import play_protocol, write_recording
 
 SHAPE, RATE, UM = (64, 80), 30.0, 0.8
-CHOSEN, ANSWERING, LATENCY = [2, 3, 5, 8, 11, 12], {3, 5, 12}, 0.02
+CHOSEN, ANSWERING = [2, 3, 5, 8, 11, 12], {3, 5, 12}
 RECORDING = {
     "shape": SHAPE,
     "neurons": 12,
@@ -75,42 +74,24 @@ def protocol_for(rois: xr.DataArray) -> Protocol:
     )
 
 
-def play(protocol: Protocol, folder: Path) -> None:
-    """Write what the microscope would: a recording whose cells answer, and its mark points."""
-    planned = protocol.stimuli()
-    bursts = {
-        neuron: (planned.onset.values[planned.target_label.values == neuron] + LATENCY).tolist()
-        for neuron in ANSWERING
-    }
-    frames = int(RATE * (float(planned.onset.max()) + 4))
-    write_recording(folder, frames=frames, bursts=bursts, **RECORDING)
-    marks = []
-    for mark in protocol.series.marks:
-        (visit,) = mark.points
-        targets = [protocol.spirals()[at].to_point(SHAPE, index=at) for at in visit.indices]
-        marks.append(mark.replace(points=[visit.replace(targets=targets)]))
-    name = f"{folder.name}_Cycle00001_MarkPoints.xml"
-    write_mark_points(protocol.series.replace(marks=marks, saved=False), folder / name)
-    xml = folder / f"{folder.name}.xml"
-    text = xml.read_text(encoding="utf-8-sig")
-    at = text.index("<Frame")
-    link = f'<MarkPoints filename="{name}" />'
-    xml.write_text(text[:at] + link + text[at:], encoding="utf-8-sig")
-
-
 def test_cells_that_answer_are_recovered_from_the_files(tmp_path):
     rois = rois_of_the_first_recording(tmp_path / "TSeries-001")
     protocol = protocol_for(rois)
     points, series = protocol.save(tmp_path / "protocol")
     assert read_galvo_points(points) == protocol.points
     assert read_mark_points(series) == protocol.series
-    play(protocol, tmp_path / "TSeries-002")
+    play_protocol(protocol, tmp_path / "TSeries-002", answering=ANSWERING, **RECORDING)
 
     session = cs.ImagingSession.open(tmp_path / "TSeries-002")
     stimulus = protocol.label(session.stimulus)
     np.testing.assert_allclose(stimulus.onset, protocol.stimuli().onset, atol=1e-9)
     assert set(stimulus.target_label.values.tolist()) == set(CHOSEN)
 
+    assert session.use_frame_clock("frame trigger", threshold=2.5).movie.sizes == (
+        session.movie.sizes
+    )
+    running = session.align("voltage", to="movie", method="mean").sel(signal="running")
+    np.testing.assert_allclose(running, 10 + 8 * np.sin(np.pi * running.time / 10), atol=0.1)
     session = session.assign(traces=lambda s: s.movie.cs.extract(rois))
     lit = cs.stimulus_mask(session.traces, stimulus)
     assert 0.01 < float(lit.mean()) < 0.1

@@ -1,6 +1,5 @@
 """The files around the library agree with each other."""
 
-import ast
 import re
 import tomllib
 from pathlib import Path
@@ -64,9 +63,3 @@ def test_readme_gives_the_command_in_a_block_of_its_own(command):
 
 def test_ci_runs_the_command_of_the_readme():
     assert TEST_COMMAND in [line.strip() for line in read(".ci/run").splitlines()]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/data-model.md", "docs/index.md"])
-def test_examples_are_valid_python(page):
-    for block in re.findall(r"```python\n(.*?)```", read(page), re.DOTALL):
-        ast.parse(block)

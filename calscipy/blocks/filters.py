@@ -15,7 +15,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
+from dask.base import normalize_token, tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.system import CPU_COUNT
 
@@ -57,9 +57,9 @@ class Step:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     wraps: bool = False
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
+    def __dask_tokenize__(self) -> Any:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
-        return name, self.halo, str(self.dtype), sorted(self.arguments.items()), self.wraps
+        return normalize_token((name, self.halo, str(self.dtype), dict(self.arguments), self.wraps))
 
 
 class FilterLayer(MaterializedLayer):
@@ -374,7 +374,7 @@ def _chain(
 
 def _stack(whole: Any, batch: tuple[int, ...]) -> Any:
     """Take the frames of one channel and plane."""
-    here = (slice(None), *batch)
+    here: tuple[Any, ...] = (slice(None), *batch)
     if isinstance(whole, Joined):
         return Joined(tuple(part[here] for part in whole.parts)) if batch else whole
     return whole[here]

@@ -3,7 +3,7 @@
 `write_recording` writes a whole recording and returns its `GroundTruth`; `write_frames` writes
 frames for a real master XML; `tiff_frame` and `encode_value` make single files and images;
 `synthetic_traces` makes traces without a recording. `write_variant` writes small recordings of
-every kind, which `VARIANTS` names.
+every kind, which `VARIANTS` names; `play_protocol` that of a photostimulation experiment.
 
 Examples
 --------
@@ -14,6 +14,7 @@ Examples
 True
 """
 
+from ._experiment import play_protocol
 from ._replay import write_frames
 from ._scan import write_recording
 from ._scene import encode_value
@@ -27,6 +28,7 @@ __all__ = [
     "GroundTruth",
     "Variant",
     "encode_value",
+    "play_protocol",
     "synthetic_traces",
     "tiff_frame",
     "write_frames",

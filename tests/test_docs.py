@@ -1,0 +1,65 @@
+"""The documentation builds without a warning; that runs every block of code and every notebook."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calscipy.testing import write_recording
+
+ROOT = Path(__file__).parents[1]
+NEEDED = ("sphinx", "myst_nb", "numpydoc", "pydata_sphinx_theme", "hvplot", "panel")
+missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+PAGES = sorted(path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.skipif(bool(missing), reason=f"needs the extras docs and plot: no {missing}")
+@pytest.mark.timeout(1200)
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command += [
+        "-D",
+        f"nb_execution_cache_path={tmp_path / 'cache'}",
+        "-d",
+        str(tmp_path / "trees"),
+    ]
+    command += ["docs", str(tmp_path / "html")]
+    environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1100
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    built = {path.relative_to(tmp_path / "html") for path in (tmp_path / "html").rglob("*.html")}
+    hidden = [page for page in PAGES if page.parts[0] not in ("_build", "_examples")]
+    assert not {page.with_suffix(".html") for page in hidden} - built
+    methods = (tmp_path / "html" / "reference" / "methods.html").read_text(encoding="utf-8")
+    for verb in ("gaussian_filter", "dfof", "events", "to_trials", "extract"):
+        assert f"calscipy.{verb}.html" in methods, f"{verb} has no link in the table of methods"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_page_holds_code_that_does_not_run(page):
+    """Sphinx runs the blocks ``{code-cell}``; a block ``python`` would only be shown."""
+    assert "```python" not in (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def test_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    truth = write_recording("TSeries-001", frames=300, channels=("Ch1", "Ch2"), neurons=4)
+    cells = [np.nonzero(truth.labels.values == neuron) for neuron in (1, 2, 3, 4)]
+    stat = [{"ypix": y, "xpix": x, "lam": np.ones(y.size, "f4")} for y, x in cells]
+    folder = tmp_path / "suite2p" / "plane0"
+    folder.mkdir(parents=True)
+    np.save(folder / "stat.npy", np.array(stat, dtype=object))
+    names: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "m12.zarr").is_dir()
+    assert names["neuropil"].shape == names["traces"].shape
