@@ -27,7 +27,7 @@ def play_protocol(
     *,
     answering: Iterable[int],
     latency: float = 0.02,
-    voltage_rate: float = 1000.0,
+    voltage_rate: float = 5000.0,
     **recording: Any,
 ) -> GroundTruth:
     """Write the recording that a protocol makes: cells that answer, mark points and voltages.
@@ -46,7 +46,7 @@ def play_protocol(
         Labels of the targets that answer.
     latency : float, default 0.02
         Time between a stimulus and the answer, in s.
-    voltage_rate : float, default 1000
+    voltage_rate : float, default 5000
         Samples of the voltage recording in a second.
     **recording
         As for `write_recording`; its ``shape`` must be that of the protocol's images.
