@@ -23,6 +23,7 @@ extensions = [
 exclude_patterns = ["_build", "_examples"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "calscipy"
