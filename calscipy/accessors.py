@@ -9,8 +9,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-from calscipy import model, ops
-from calscipy.io import store
+from calscipy import model, ops, plotting
+from calscipy.io import csv, store, suite2p, tiff_writer
+from calscipy.plotting import interactive
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,12 +100,19 @@ class MovieMethods(TemporalMethods):
     summary = as_method(ops.summary)
     extract = as_method(ops.extract)
     extract_neuropil = as_method(ops.extract_neuropil)
+    to_tiff = as_method(tiff_writer.to_tiff)
+    to_suite2p = as_method(suite2p.to_suite2p)
+    plot = as_method(plotting.plot_movie)
+    view = as_method(interactive.view_movie)
 
 
 class ImageMethods(Methods):
     """Methods of images ``(y, x)``."""
 
     __slots__ = ()
+
+    to_tiff = as_method(tiff_writer.to_tiff)
+    plot = as_method(plotting.plot_image)
 
 
 class TracesMethods(TemporalMethods):
@@ -128,6 +136,11 @@ class TracesMethods(TemporalMethods):
     waveforms = as_method(ops.waveforms)
     align = as_method(ops.align)
     to_trials = as_method(ops.to_trials)
+    to_csv = as_method(csv.to_csv)
+    plot = as_method(plotting.plot_traces)
+    plot_heatmap = as_method(plotting.plot_heatmap)
+    plot_baseline = as_method(plotting.plot_baseline)
+    plot_quality = as_method(plotting.plot_quality)
 
 
 class EventsMethods(StorableMethods):
@@ -141,6 +154,8 @@ class EventsMethods(StorableMethods):
     onset_values = as_method(ops.onset_values)
     to_frames = as_method(ops.to_frames)
     to_trials = as_method(ops.to_trials)
+    to_csv = as_method(csv.to_csv)
+    plot = as_method(plotting.plot_raster)
 
 
 class VoltageMethods(StorableMethods):
@@ -150,6 +165,7 @@ class VoltageMethods(StorableMethods):
 
     align = as_method(ops.align)
     onsets = as_method(ops.onsets)
+    plot = as_method(plotting.plot_voltage)
 
 
 class TrialsMethods(Methods):
@@ -160,6 +176,7 @@ class TrialsMethods(Methods):
     average = as_method(ops.average)
     bin = as_method(ops.bin)
     join_trials = as_method(ops.join_trials)
+    plot = as_method(plotting.plot_trials)
 
 
 class WaveformsMethods(Methods):
@@ -168,6 +185,7 @@ class WaveformsMethods(Methods):
     __slots__ = ()
 
     scale = as_method(ops.scale)
+    plot = as_method(plotting.plot_waveforms)
 
 
 KINDS: dict[str | None, type[Methods]] = {

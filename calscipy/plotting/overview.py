@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dask
-import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import (
-    RoiError,
-)
-from calscipy.plotting.parts import (
-    add_axes,
-    add_title,
-    capitalised,
-    colour_bar,
+from calscipy.errors import RoiError
+from calscipy.plotting.images import (
+    colour_bar_below,
     draw_scale_bar,
     drawn_aspect,
-    new_figure,
+    require_image,
     show_image,
 )
-from calscipy.plotting.traces import draw_traces, neuron_colours
+from calscipy.plotting.outlines import covered, draw_rois, footprints_on
+from calscipy.plotting.parts import add_axes, add_title, capitalised, head, new_figure
+from calscipy.plotting.series import row_names, rows_of, time_axis
+from calscipy.plotting.style import FONT, ROI_COLOURS, name_of
+from calscipy.plotting.traces import draw_stacked
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -58,7 +55,7 @@ def overview_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot: save it with ``figure.savefig(path)``.
+        Not known to pyplot: save it with ``save_figure(figure, path)``.
 
     Examples
     --------
@@ -69,90 +66,46 @@ def overview_figure(
     >>> rois = cs.rois_from_labels(np.eye(4, dtype=int))
     >>> figure = overview_figure(image, rois, traces, traces > 0.9)
     >>> [axes.get_xlabel() for axes in figure.axes]
-    ['', 'time (s)']
+    ['', 'time [s]']
     """
-    model.require_dims(image, (model.Y, model.X), "overview_figure")
-    for data in (dfof, events, truth_events):
-        if data is not None:
-            model.require_dims(data, (model.NEURON, model.TIME), "overview_figure")
-    image, rois, dfof, events = dask.compute(image, rois, dfof, events)
-    rois = _rois_of_plane(image, rois)
-    colours = neuron_colours(dfof)
-    ratio = drawn_aspect(image)
-    width = min(4.4, 6.0 / ratio)
-    head = 0.75 if title else 0.4
-    body = max(width * ratio, 0.45 * len(colours), 2.0)
-    figure = new_figure(12.2, head + body + 0.75)
-    left = add_axes(figure, 0.25, head, width, width * ratio)
-    shown = show_image(left, image)
-    colour_bar(figure, left, shown, image)
-    draw_scale_bar(left, image)
-    _draw_rois(left, image, rois, colours)
-    left.set_title(capitalised(image.attrs.get("long_name", "image")), loc="left", fontsize=10)
-    right = add_axes(figure, width + 1.0, head, 12.2 - width - 1.65, body)
-    draw_traces(right, dfof, colours, events, truth_events)
-    if title:
-        add_title(figure, title)
-    return figure
-
-
-def _rois_of_plane(image: xr.DataArray, rois: xr.DataArray) -> xr.DataArray:
+    require_image(image, "overview_figure")
     if model.kind(rois) != "rois":
         raise RoiError(
             f"overview_figure needs ROIs along 'pixel', found {tuple(rois.dims)}. Make them with "
             "rois_from_labels."
         )
-    if model.PLANE in rois.coords and model.PLANE in image.coords and not image[model.PLANE].dims:
-        return rois.isel({model.PIXEL: rois[model.PLANE].values == image[model.PLANE].item()})
-    return rois
-
-
-def _draw_rois(
-    axis: Axes, image: xr.DataArray, rois: xr.DataArray, colours: dict[Any, str]
-) -> None:
-    """Outline the pixels of every neuron and write its number beside them."""
-    from matplotlib.collections import LineCollection
-    from matplotlib.patheffects import withStroke
-
-    height, width = image.sizes[model.Y], image.sizes[model.X]
-    middles = {}
-    for neuron, colour in colours.items():
-        mine = rois[model.NEURON].values == neuron
-        if not mine.any():
-            continue
-        y, x = rois[model.Y].values[mine], rois[model.X].values[mine]
-        middles[neuron] = (y.mean(), x.mean(), np.ptp(x) / 2 + 1)
-        outline = LineCollection(_outline(y, x), colors=colour, linewidths=1.8, capstyle="round")
-        axis.add_collection(outline)
-    for neuron, (y, x, radius) in middles.items():
-        # Beside the neuron, on the side where there is more room.
-        reach = radius + 0.035 * width
-        others = [middle[:2] for other, middle in middles.items() if other != neuron]
-        room = {
-            side: min(
-                [np.hypot(y - oy, x + side * reach - ox) for oy, ox in others]
-                + [2 * (width - 1 - x - reach if side > 0 else x - reach)]
-            )
-            for side in (1, -1)
-        }
-        side = 1 if room[1] >= min(room[-1], 2 * reach) else -1
-        axis.annotate(
-            str(neuron), (x + side * radius, y), (2 * side, 0), textcoords="offset points",
-            ha="left" if side > 0 else "right", va="center", fontsize=10, fontweight="bold",
-            color=colours[neuron], path_effects=[withStroke(linewidth=2.2, foreground="black")],
-        )  # fmt: skip
-    axis.set_xlim(-0.5, width - 0.5)
-    axis.set_ylim(height - 0.5, -0.5)
-
-
-def _outline(y: np.ndarray, x: np.ndarray) -> list[list[tuple[float, float]]]:
-    """Return the edges of pixels that have no neighbour of the same neuron."""
-    pixels = set(zip(y.tolist(), x.tolist(), strict=True))
-    corners = {(-1, 0): ((0, 0), (0, 1)), (1, 0): ((1, 0), (1, 1))}
-    corners |= {(0, -1): ((0, 0), (1, 0)), (0, 1): ((0, 1), (1, 1))}
-    edges = []
-    for row, column in sorted(pixels):
-        for (down, across), ends in corners.items():
-            if (row + down, column + across) not in pixels:
-                edges.append([(column + b - 0.5, row + a - 0.5) for a, b in ends])
-    return edges
+    for data in (dfof, events, truth_events):
+        if data is not None:
+            model.require_dims(data, (model.NEURON, model.TIME), "overview_figure")
+    image, rois, dfof, events, truth_events = dask.compute(image, rois, dfof, events, truth_events)
+    dfof = dfof.transpose(model.NEURON, model.TIME)
+    names = row_names(dfof)
+    colours = [ROI_COLOURS[at % len(ROI_COLOURS)] for at in range(len(names))]
+    ratio = drawn_aspect(image)
+    width = min(4.4, 6.0 / ratio)
+    above = 0.95 if title else 0.6
+    body = max(width * ratio, min(9.0, 0.45 * len(colours)), 2.0)
+    figure = new_figure(12.2, above + body + 0.75)
+    left = add_axes(figure, 0.25, above, width, width * ratio)
+    shown = show_image(left, image)
+    colour_bar_below(figure, left, shown, image)
+    found = footprints_on(image, rois, "overview_figure")
+    filled = covered(image, found)
+    draw_scale_bar(left, image, filled)
+    here = [name for name in names if name in set(found.neurons)]
+    if here:
+        found = footprints_on(image, rois, "overview_figure", here)
+        shades = dict(zip(names, colours, strict=True))
+        draw_rois(left, image, found, colours=shades, filled=filled)
+    left.set_title(capitalised(name_of(image, "image")), loc="left", fontsize=FONT + 1)
+    right = add_axes(figure, width + 1.25, above, 12.2 - width - 1.9, body)
+    rows = rows_of(dfof, "overview_figure")
+    time_axis(right, dfof, [rows.times])
+    handles = draw_stacked(
+        right, dfof, {"traces": rows}, colours=colours, events=events.transpose(*dfof.dims),
+        truth=None if truth_events is None else truth_events.transpose(*dfof.dims),
+    )  # fmt: skip
+    head(right, capitalised(name_of(dfof, "traces")), handles)
+    if title:
+        add_title(figure, title)
+    return figure

@@ -1,10 +1,10 @@
-"""What the figures share: axes, images, colour and scale bars, and how they are written."""
+"""What the figures share: figures and axes, titles and legends, and how they are written."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,14 @@ from calscipy.errors import (
     TimeAxisError,
 )
 from calscipy.io.output import require_free
+from calscipy.plotting.style import FONT, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
-INK, GREY, ALERT = "#222222", "#767676", "#D55E00"
-_LOW, _HIGH = 1.0, 99.7  # percentiles between which images are shown
-_FLATTEST, _TALLEST = 0.25, 1.8  # height over width of images drawn in proportion
-_NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_LONGEST_NAME = 20  # letters of a name beside an axis
+_NICE = (1.0, 2.0, 5.0)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
@@ -60,7 +59,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     require_png(target)
     drawn = io.BytesIO()
     # No software version in the file: the same data give the same bytes.
-    figure.savefig(drawn, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    figure.savefig(drawn, format="png", dpi=dpi, metadata={"Software": None})
     require_free(target)
     with target.open("xb") as stream:
         stream.write(drawn.getvalue())
@@ -82,14 +81,37 @@ def frame_times(movie: xr.DataArray) -> np.ndarray | None:
         return None
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Make a figure of a size in inches, apart from pyplot."""
+def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
+    """Make a figure of a size in inches, apart from pyplot; notebooks show it all the same."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    from calscipy.plotting._shown import ShownFigure
+
+    figure = ShownFigure(figsize=(width, height), layout="constrained" if constrained else None)
     FigureCanvasAgg(figure)
     return figure
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the axes that were given, or those of a new figure of a size in inches."""
+    if ax is not None:
+        return ax
+    from calscipy.plotting._shown import ShownAxes
+
+    return new_figure(width, height, constrained=True).add_subplot(axes_class=ShownAxes)
+
+
+def figure_or_new(figure: Figure | SubFigure | None, width: float, height: float) -> Any:
+    """Return the figure that was given, or a new one of a size in inches."""
+    return new_figure(width, height, constrained=True) if figure is None else figure
+
+
+def settle(ax: Axes) -> None:
+    """Lay out a new figure once before it is drawn: images need two rounds to find their place."""
+    figure = ax.figure.canvas.figure
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -104,9 +126,12 @@ def add_title(figure: Figure, title: str, subtitle: str = "") -> None:
     lines: Any = ((title, 0.27, {"fontsize": 13, "fontweight": "bold"}),
              (subtitle, 0.52, {"fontsize": 9.5, "color": GREY}))  # fmt: skip
     for text, top, style in lines:
-        # Dollars mean formulas to matplotlib, but names of files may hold them.
-        plain = text.replace("$", r"\$")
-        figure.text(0.2 / across, 1 - top / up, plain, va="center", **style)
+        figure.text(0.2 / across, 1 - top / up, plain(text), va="center", **style)
+
+
+def plain(text: Any) -> str:
+    """Return a text without formulas: dollars mean them to matplotlib, but names may hold some."""
+    return str(text).replace("$", r"\$")
 
 
 def capitalised(text: str) -> str:
@@ -114,104 +139,137 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def short_name(name: Any, longest: int = _LONGEST_NAME) -> str:
+    """Return the name of a neuron or signal, a long one without its middle.
+
+    Examples
+    --------
+    >>> short_name("mouse12_session3_soma_0017"), short_name(("m1", 4))
+    ('mouse12_sess…ma_0017', 'm1, 4')
+    """
+    text = ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+    if len(text) > longest:
+        tail = (longest - 1) * 2 // 5
+        text = f"{text[: longest - 1 - tail]}…{text[-tail:]}"
+    return plain(text)
+
+
+def ink() -> str:
+    """Return the colour of texts, dark on light paper unless the user has chosen otherwise."""
+    import matplotlib
+
+    return str(matplotlib.rcParams["text.color"])
+
+
 def plain_axes(axis: Axes) -> None:
     """Take away the frame on top and right."""
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    axis.tick_params(labelsize=8)
+    axis.tick_params(labelsize=FONT - 1)
 
 
-def units_label(data: xr.DataArray) -> str:
-    """Return the units in brackets, as axes show them."""
-    units = data.attrs.get("units", "1")
-    return {"1": "", "count": "(counts)"}.get(units, f"({units})")
+def size_inches(axis: Axes) -> tuple[float, float]:
+    """Return about how wide and high axes are."""
+    figure, box = axis.figure.canvas.figure, axis.get_window_extent()
+    return float(box.width / figure.dpi), float(box.height / figure.dpi)
 
 
-def microns_per_pixel(data: xr.DataArray) -> tuple[float, float] | None:
-    """Return the size of a pixel along y and x, from the coordinates as they are now."""
-    sizes = []
-    for dim in (model.Y, model.X):
-        if dim not in data.coords or data[dim].attrs.get("units") != "um":
-            return None
-        steps = np.diff(np.asarray(data[dim].values, dtype=float))
-        recorded = data[dim].attrs.get(model.PIXEL_SIZE_ATTR, 1.0)
-        sizes.append(float(np.median(steps)) if steps.size else float(recorded))
-    return sizes[0], sizes[1]
+def name_rows(
+    axis: Axes,
+    places: np.ndarray,
+    names: Sequence[Any],
+    *,
+    colours: Sequence[str] | None = None,
+    word: str = "neuron",
+) -> None:
+    """Name rows at the left: all of them, or evenly spaced ones where they do not fit.
+
+    Parameters
+    ----------
+    axis : Axes
+        Whose limits along y are set already.
+    places : ndarray
+        Where the rows lie along y.
+    names : sequence
+        Name of each row.
+    colours : sequence of str, optional
+        Colour of each name.
+    word : str, default "neuron"
+        What the rows are.
+    """
+    low, high = sorted(axis.get_ylim())
+    usual = abs(places[-1] - places[0]) / max(1, len(places) - 1)
+    tall = size_inches(axis)[1] * 72 * usual / (high - low) if len(places) > 1 else np.inf
+    every = next_nice(1.35 * FONT / tall) if tall < 1.35 * FONT else 1
+    shown = range(0, len(places), every)
+    axis.set_yticks([places[at] for at in shown], [short_name(names[at]) for at in shown])
+    if colours is not None:
+        for text, at in zip(axis.get_yticklabels(), shown, strict=True):
+            text.set(color=colours[at], fontweight="bold")
+    axis.set_ylabel(word, fontsize=FONT)
 
 
-def drawn_aspect(image: xr.DataArray) -> float:
-    """Return the height to draw over the width: true to um, but for very tall or flat images."""
-    return min(max(true_aspect(image), _FLATTEST), _TALLEST)
+def next_nice(least: float) -> int:
+    """Return the smallest of 1, 2, 5, 10, 20 ... that is not less.
+
+    Examples
+    --------
+    >>> [next_nice(least) for least in (0.3, 3, 17)]
+    [1, 5, 20]
+    """
+    power = 10 ** max(0, int(np.floor(np.log10(max(least, 1)))))
+    return next(int(n * power) for n in (*_NICE, 10.0) if n * power >= least)
 
 
-def true_aspect(image: xr.DataArray) -> float:
-    """Return height over width of an image in space."""
-    height, width = microns_per_pixel(image) or (1.0, 1.0)
-    return image.sizes[model.Y] * height / (image.sizes[model.X] * width)
+def nice_length(most: float) -> float:
+    """Return the largest of ..., 0.5, 1, 2, 5, 10 ... that is not more, for a scale bar.
+
+    Examples
+    --------
+    >>> nice_length(0.7), nice_length(130.0), nice_length(0.00031)
+    (0.5, 100.0, 0.0002)
+    """
+    if not (np.isfinite(most) and most > 0):
+        return 1.0
+    power = int(np.floor(np.log10(most)))
+    found = max((n for n in _NICE if n * 10.0**power <= most * (1 + 1e-9)), default=1.0)
+    return float(f"{found:g}e{power}")
 
 
-def contrast_limits(values: np.ndarray) -> tuple[float, float]:
-    """Return the values that are shown black and white."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = (float(limit) for limit in np.percentile(finite, (_LOW, _HIGH)))
-    return (low, high) if high > low else (low, low + 1.0)
+def head(axis: Axes, title: str, handles: Mapping[str, Any]) -> None:
+    """Write a title at the left above axes, and what is drawn, by name, beside or below it."""
+    lines = 0
+    if handles:
+        names = [plain(name) for name in handles]
+        room = size_inches(axis)[0]
+        widths = [_text_inches(name, FONT - 1) + 0.45 for name in names]
+        beside = sum(widths) + _text_inches(title, FONT + 1) + 0.3 < room
+        columns = max(1, int(room / max(widths))) if sum(widths) > room else len(names)
+        lines = 0 if beside else -(-len(names) // columns)
+        axis.legend(
+            list(handles.values()), names, loc="lower right", bbox_to_anchor=(1, 1),
+            ncols=columns, frameon=False, fontsize=FONT - 1, handletextpad=0.4,
+            borderaxespad=0.1, columnspacing=1.2, handlelength=1.4,
+        )  # fmt: skip
+    axis.set_title(plain(title), loc="left", fontsize=FONT + 1, pad=6 + 15 * lines)
 
 
-def show_image(axis: Axes, image: xr.DataArray, limits: tuple[float, float] | None = None) -> Any:
-    """Show an image, axes in pixels, filling its axes."""
-    values = np.asarray(image.transpose(model.Y, model.X).values, dtype=float)
-    low, high = limits or contrast_limits(values)
-    shown = axis.imshow(
-        values, cmap="gray", vmin=low, vmax=high, interpolation="antialiased", aspect="auto"
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
-    return shown
+def _text_inches(text: str, font: float) -> float:
+    """Return about how wide a text is: letters are some 0.62 of the font wide."""
+    return len(text) * 0.62 * font / 72
 
 
-def colour_bar(figure: Any, axis: Axes, shown: Any, image: xr.DataArray) -> None:
-    """Put a bar right below the image, as wide as it."""
-    tall = axis.get_position().height * figure.get_figheight()
-    below = axis.inset_axes((0.0, -0.16 / tall, 1.0, 0.09 / tall))
-    bar = figure.colorbar(shown, cax=below, orientation="horizontal", extend="both")
-    bar.outline.set(linewidth=0.5, edgecolor=GREY)
-    below.tick_params(labelsize=7.5, length=2, pad=1.5)
-    below.locator_params(nbins=5)
-    bar.set_label(units_label(image).strip("()"), fontsize=8, labelpad=1)
+def line_mark(shade: str, dashes: Any = "-") -> Any:
+    """Return what a legend shows for a line."""
+    from matplotlib.lines import Line2D
 
-
-def draw_scale_bar(axis: Axes, image: xr.DataArray) -> None:
-    """Draw a bar of a round length, about a fifth of the width."""
-    from matplotlib.patheffects import withStroke
-
-    size = microns_per_pixel(image)
-    if size is None:
-        return
-    height, width = image.sizes[model.Y], image.sizes[model.X]
-    length = max((n for n in _NICE if n <= 0.25 * width * size[1]), default=_NICE[0])
-    pixels = length / size[1]
-    # In the lower corner that is darker, where there are fewer neurons.
-    values = np.asarray(image.transpose(model.Y, model.X).values, dtype=float)[-height // 6 :]
-    reach = max(1, min(width, int(np.ceil(pixels * 1.3))))
-    left = np.nanmean(values[:, :reach]) < np.nanmean(values[:, -reach:])
-    start = width * 0.05 - 0.5 if left else width * 0.95 - 0.5 - pixels
-    y = height * 0.94 - 0.5
-    dark: dict[str, Any] = {"foreground": "black", "alpha": 0.6}
-    axis.plot(
-        [start, start + pixels], [y, y], color="white", lw=3, solid_capstyle="butt",
-        path_effects=[withStroke(linewidth=4.5, **dark)],
-    )  # fmt: skip
-    axis.annotate(
-        f"{length:g} µm", (start + pixels / 2, y), (0, 4), textcoords="offset points", ha="center",
-        va="bottom", fontsize=8, color="white", path_effects=[withStroke(linewidth=2, **dark)],
-    )  # fmt: skip
+    return Line2D([], [], color=shade, ls=dashes, lw=1.5)
 
 
 def finite_median(row: np.ndarray) -> float:
     """Return the median of the finite samples, 0 if there are none."""
-    return float(np.nanmedian(row)) if np.isfinite(row).any() else 0.0
+    row = row[np.isfinite(row)]
+    return float(np.median(row)) if row.size else 0.0
 
 
 def runs_of(mask: np.ndarray) -> Iterable[tuple[int, int]]:

@@ -1,0 +1,2 @@
+// Show the frame of the time that was clicked.
+slider.value = nearest(times, cb_obj.x);

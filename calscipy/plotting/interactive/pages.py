@@ -1,0 +1,111 @@
+"""What all interactive pages share: their texts, their scripts, and how they become HTML."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import re
+import unicodedata
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+from calscipy.errors import CalscipyError
+
+DATA_BYTES = 5_500_000  # in a page, before they become text a third longer
+PAGE_BYTES = 10_000_000  # that no page reaches unless it is asked to
+INK, GREY = "#222222", "#666666"
+WIDEST = 2000  # columns of pixels that a screen is taken to have
+
+_TEX = re.compile(r"\$(?=\$)|\\(?=[()\[\]])")
+_BREAK = "\u2060"  # has no width and joins what it stands between
+
+
+class MissingPackageError(CalscipyError, ImportError):
+    """A package is needed that calscipy does not install by itself."""
+
+
+def require_packages(*names: str) -> None:
+    """Raise unless the packages that draw interactive figures are installed.
+
+    Raises
+    ------
+    MissingPackageError
+        Naming the extra that brings them.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(
+            f"interactive figures need {' and '.join(missing)}, which is not installed. "
+            'Install them with: pip install "calscipy[plot]"'
+        )
+
+
+def plain(text: object) -> str:
+    r"""Return a text that Bokeh draws as it is, not as a formula.
+
+    Examples
+    --------
+    >>> plain("a\nb"), len(plain("$$x$$")) - len("$$x$$")
+    ('a b', 2)
+    """
+    shown = "".join(
+        " " if unicodedata.category(letter)[0] == "C" and letter != _BREAK else letter
+        for letter in str(text)
+    )
+    return _TEX.sub(lambda found: found[0] + _BREAK, shown)
+
+
+def heading(title: str, notes: Iterable[str] = ()) -> Any:
+    """Return a title with lines of notes below it; their text is escaped."""
+    from bokeh.models import Div
+
+    lines = [f"<strong style='font-size:15px'>{escaped(title)}</strong>"] if title else []
+    lines += [f"<span style='color:{GREY}'>{escaped(note)}</span>" for note in notes]
+    return Div(text="<br>".join(lines), sizing_mode="stretch_width", styles={"line-height": "1.45"})
+
+
+def escaped(text: object) -> str:
+    """Return a text as HTML that shows it as it is."""
+    return html.escape(plain(text))
+
+
+def script(name: str, /, **args: Any) -> Any:
+    """Return a script of this package as a callback of Bokeh.
+
+    Parameters
+    ----------
+    name : str
+        The file in ``js``, without its ending.
+    **args
+        What the script may use, by name.
+    """
+    from bokeh.models import CustomJS
+
+    folder = files("calscipy.plotting.interactive") / "js"
+    code = "\n".join(
+        (folder / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name)
+    )
+    return CustomJS(args=args, code=code)
+
+
+def page_html(layout: Any, title: str, keys: Any) -> str:
+    """Return a page that holds a layout and all that it needs: it asks nothing of a network.
+
+    Parameters
+    ----------
+    layout : bokeh.models.LayoutDOM
+        What the page shows.
+    title : str
+        Title of the window.
+    keys : bokeh.models.CustomJS
+        Run when the page is ready; listens to the keyboard.
+    """
+    from bokeh.document import Document
+    from bokeh.embed import file_html
+    from bokeh.resources import INLINE
+
+    document = Document()
+    document.add_root(layout)
+    document.js_on_event("document_ready", keys)
+    return str(file_html(document, INLINE, title=plain(title)))
