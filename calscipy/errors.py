@@ -76,6 +76,10 @@ class TargetExistsError(StoreError, FileExistsError):
     """The target of an export exists; calscipy never writes over anything."""
 
 
+class UnfinishedError(StoreError):
+    """An unfinished save, of this or another process, stands in the way."""
+
+
 class CalscipyWarning(UserWarning):
     """Base of every warning that calscipy gives."""
 
@@ -86,6 +90,10 @@ class DamagedRecordingWarning(CalscipyWarning):
 
 class BaselineWarning(CalscipyWarning):
     """Some baselines are too low to divide by."""
+
+
+class StoreWarning(CalscipyWarning):
+    """A store may not fit on the disk."""
 
 
 class DeviceWarning(CalscipyWarning):

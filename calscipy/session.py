@@ -12,7 +12,7 @@ import xarray as xr
 
 from calscipy import io, model, ops, trees
 from calscipy.io.prairieview import Metadata
-from calscipy.io.store import save_tree
+from calscipy.io.store import Progress, StoreChunks, Target, open_store, save_tree
 from calscipy.representation import session_html, session_text
 from calscipy.session_methods import SessionMethods
 
@@ -66,30 +66,35 @@ class ImagingSession:
 
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: Target,
         groups: Sequence[str] | None = None,
         *,
-        progress: bool | None = None,
+        chunks: StoreChunks = "hybrid",
+        resume: bool = True,
+        overwrite: bool = False,
+        progress: Progress = None,
     ) -> ImagingSession:
-        """Save groups to a new zarr store and return the session that lies there.
+        """Save groups to a zarr store and return the session that lies there.
 
         Parameters
         ----------
-        path : path
-            The store, a folder that does not exist yet.
+        path : path, URL or zarr Store
+            The store: a new folder, or that which this session was opened from, to add groups.
         groups : sequence of str, optional
-            Groups to save; all of them by default.
-        progress : bool, optional
-            Show a progress bar; the option ``progress`` by default.
+            Groups to save; all of them by default. For the rest see :func:`calscipy.to_zarr`.
 
         Raises
         ------
-        TargetExistsError
-            If there is anything at ``path``.
         StoreError
-            If it cannot be written. Nothing is left behind.
+            If anything else is there, or it cannot be written; saving again then goes on.
         """
-        return type(self).open(save_tree(self.tree, path, groups=groups, progress=progress))
+        how: Any = {
+            "chunks": chunks,
+            "resume": resume,
+            "overwrite": overwrite,
+            "progress": progress,
+        }
+        return type(self)(open_store(save_tree(self.tree, path, groups=groups, **how)))
 
     def assign(self, **variables: GroupValue) -> ImagingSession:
         """Return a session with further variables.
@@ -144,6 +149,12 @@ class ImagingSession:
         """Give signals of one group the times of another, see :func:`calscipy.align`."""
         clock = trees.latest(self.tree, to)[model.TIME]
         return ops.align(trees.latest(self.tree, group), clock, **options)
+
+    def attach(self, path: str | os.PathLike[str], **options: Any) -> ImagingSession:
+        """Bring in what suite2p or CaImAn found in this recording, see `calscipy.attach`."""
+        from calscipy.attaching import attach
+
+        return attach(self, path, **options)
 
     def use_frame_clock(self, signal: str, **options: Any) -> ImagingSession:
         """Take the times of frames from recorded pulses, see `calscipy.frame_clock`."""

@@ -60,6 +60,16 @@ def test_every_row_of_traces_is_measured_and_all_variants_agree(capsys):
             assert line["ratio"] > 0
 
 
+def test_every_way_to_write_and_read_a_store_is_measured_and_agrees(tmp_path, capsys):
+    table = load("stores").main(frames=128, side=48, folder=tmp_path, repeats=1)
+    printed = capsys.readouterr().out
+    assert [line["goal"] for line in table] == [">= 2", "<= 1.3", "-", "-", ">= 10", "<= 4"]
+    for line in table:
+        assert line["alternative"] in printed
+        assert line["ratio"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_baseline_is_in_the_leaderboard_and_the_recommended_one_is_unbiased(capsys):
     module = load("baselines")
     table = module.main(neurons=2, duration=300.0)

@@ -1,90 +1,153 @@
-"""Save sessions in zarr 3: staged beside the target, one graph for all, renamed when complete."""
+"""Save sessions in zarr 3: staged beside the target, resumable, one graph, renamed when whole."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import dask
 import xarray as xr
-import zarr
 
 from calscipy import model
 from calscipy._version import __version__
-from calscipy.errors import ArgumentError, StoreError, first_few
-from calscipy.io.ome import multiscales
-from calscipy.io.output import progress_bar, require_free
-from calscipy.io.store.attrs import ready_attrs
-from calscipy.io.store.layout import prepare
+from calscipy.errors import ArgumentError, first_few
+from calscipy.io.output import require_free
+from calscipy.io.store.append import append, is_own
+from calscipy.io.store.filling import fill, open_stage
+from calscipy.io.store.finish import give_name, require_replaceable, seal, tidy
+from calscipy.io.store.job import job_of
+from calscipy.io.store.journal import Journal
+from calscipy.io.store.layout import StoreChunks, plan_store
+from calscipy.io.store.progress import Progress
+from calscipy.io.store.remote import save_remote
+from calscipy.io.store.remote_place import Remote, is_remote
+from calscipy.io.store.tasks import writing
+
+Target = Remote | os.PathLike[str]
+Saved = Path | Remote
 
 
 def save_tree(
     tree: xr.DataTree,
-    path: str | os.PathLike[str],
+    path: Target,
     *,
     groups: Sequence[str] | None = None,
-    progress: bool | None = None,
-) -> Path:
-    """Save groups of a session's tree to a new zarr store.
+    chunks: StoreChunks = "hybrid",
+    resume: bool = True,
+    overwrite: bool = False,
+    progress: Progress = None,
+) -> Saved:
+    """Save groups of a session's tree to a zarr store.
 
-    Everything is computed in one dask graph, so that each source frame is read once. The store
-    appears under its name only when it is complete.
+    Everything is computed in one dask graph, so that each source frame is read once. The store is
+    made in a folder beside it and appears under its name only when it is whole. A save that was
+    interrupted, by Ctrl-C, a full disk or a crash, leaves that folder; the same save goes on there
+    and computes only what is missing.
 
     Parameters
     ----------
     tree : DataTree
         The session's tree.
-    path : path
-        The store, a folder that does not exist yet.
+    path : path, URL or zarr Store
+        The store: a folder that does not exist yet, or the store that the tree was opened from,
+        to which new groups are added. At a URL such as ``s3://...``, and in a zarr Store, which
+        must be empty, an interrupted save cannot go on.
     groups : sequence of str, optional
         Groups to save; all of them by default.
-    progress : bool, optional
-        Show a progress bar; the option ``progress`` by default.
+    chunks : {"hybrid", "frames", "time"}
+        What is to be read fast from the store: whole frames, pixels over time, or both (the
+        default). Shards are the dask blocks.
+    resume : bool, default True
+        Go on with the same save if it was interrupted. If False, what an interrupted save left
+        is an error.
+    overwrite : bool, default False
+        Replace a calscipy store, once the new one is whole.
+    progress : bool or callable, optional
+        Show a progress bar; the option ``progress`` by default. A callable is called with the bytes
+        that are done and with those that there are.
+
+    Returns
+    -------
+    Path, or URL or Store as given
+        The store.
 
     Raises
     ------
     TargetExistsError
-        If there is anything at ``path``.
+        If there is anything else at ``path``.
+    UnfinishedError
+        If another save to this name was interrupted, or is under way.
     StoreError
-        If it cannot be written, for instance on a full disk. Nothing is left behind.
+        If it cannot be written. What is done is kept.
     """
-    target = Path(path).absolute()
     datasets = _select(tree, groups)
-    require_free(target)
-    prepared = {name: prepare(dataset) for name, dataset in datasets.items()}
-    attrs = ready_attrs(tree.attrs, "/") | {
+    attrs = dict(tree.attrs) | {
         model.SCHEMA_ATTR: model.SCHEMA_VERSION,
         "calscipy_version": __version__,
     }
-    with _stage(target) as stage:
-        _write(stage, prepared, attrs, progress)
+    if is_remote(path):
+        if overwrite:
+            raise ArgumentError(
+                f"overwrite=True needs a folder, got {path}: elsewhere a store cannot be replaced "
+                "at once. Choose another name."
+            )
+        plan = plan_store(datasets, attrs, chunks)
+        return save_remote(plan, job_of(plan), path, progress)
+    target = Path(path).absolute()
+    replace = overwrite and os.path.lexists(target)
+    if replace:
+        require_replaceable(target, tree)
+    elif is_own(target, tree):
+        return append(tree, target, groups=groups, chunks=chunks, resume=resume, progress=progress)
+    if not replace and not Journal(target).folder.exists():
         require_free(target)
+    plan = plan_store(datasets, attrs, chunks)
+    job = job_of(plan)
+    if resume and Journal(target).facts().get("job") == job.name:
+        tidy(target)  # a run that was killed after the store had its name
+        return target
+    if not replace:
+        require_free(target)
+    with open_stage(target, plan, job, resume=resume) as (stage, lock):
+        fill(stage, plan, job, target.name, progress)
+        with writing():
+            seal(stage, plan)
+            give_name(stage, target, lock, replace=replace)
     return target
 
 
 def to_zarr(
-    data: xr.DataArray, path: str | os.PathLike[str], *, progress: bool | None = None
-) -> Path:
-    """Save one array to a new zarr store that ``ImagingSession.open`` reads.
+    data: xr.DataArray,
+    path: Target,
+    *,
+    chunks: StoreChunks = "hybrid",
+    resume: bool = True,
+    overwrite: bool = False,
+    progress: Progress = None,
+) -> Saved:
+    """Save one array to a zarr store that ``ImagingSession.open`` reads.
 
     Parameters
     ----------
     data : DataArray
         Movie, traces or events.
-    path : path
+    path : path, URL or zarr Store
         The store, a folder that does not exist yet.
-    progress : bool, optional
-        Show a progress bar; the option ``progress`` by default.
+    chunks : {"hybrid", "frames", "time"}
+        What is to be read fast from the store: whole frames, pixels over time, or both (the
+        default). Shards are the dask blocks.
+    resume : bool, default True
+        Go on with the same save if it was interrupted. If False, what an interrupted save left
+        is an error.
+    overwrite : bool, default False
+        Replace a calscipy store, once the new one is whole.
+    progress : bool or callable, optional
+        Show a progress bar; the option ``progress`` by default. A callable is called with the bytes
+        that are done and with those that there are.
 
     Returns
     -------
-    Path
+    Path, or URL or Store as given
         The store.
 
     Examples
@@ -105,7 +168,9 @@ def to_zarr(
     dataset = data.rename(name).to_dataset()
     dataset.attrs = {model.LATEST_ATTR: name}
     tree = xr.DataTree.from_dict({f"/{group}": dataset})
-    return save_tree(tree, path, progress=progress)
+    return save_tree(
+        tree, path, chunks=chunks, resume=resume, overwrite=overwrite, progress=progress
+    )
 
 
 def _select(tree: xr.DataTree, groups: Sequence[str] | None) -> dict[str, xr.Dataset]:
@@ -123,71 +188,3 @@ def _select(tree: xr.DataTree, groups: Sequence[str] | None) -> dict[str, xr.Dat
             "save: the session has no group to save. Open a recording or assign arrays first."
         )
     return {name: tree[name].to_dataset() for name in names}
-
-
-@contextmanager
-def _stage(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target that becomes the target, or is removed on any failure."""
-    stage = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
-    try:
-        stage.mkdir()
-        yield stage
-        _sync(stage)
-        stage.rename(target)
-    except BaseException as error:
-        shutil.rmtree(stage, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise StoreError(
-                f"{target}: the store could not be written ({error}). Nothing was left behind; "
-                "free some space or choose a folder that can be written to, then save again."
-            ) from error
-        raise
-
-
-def _sync(folder: Path) -> None:
-    """Bring files and folder entries to the disk before the store gets its name."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            with open(os.path.join(parent, name), "rb+") as stream:
-                os.fsync(stream.fileno())
-        if hasattr(os, "O_DIRECTORY"):
-            handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-
-def _write(
-    stage: Path,
-    prepared: Mapping[str, tuple[xr.Dataset, dict[str, Any]]],
-    attrs: dict[str, Any],
-    progress: bool | None,
-) -> None:
-    datasets = {"/": xr.Dataset(attrs=attrs)}
-    datasets |= {name: dataset for name, (dataset, _) in prepared.items()}
-    # One call for all groups: xarray then stores them in one graph, which reads sources once.
-    pending = xr.DataTree.from_dict(datasets).to_zarr(
-        stage,
-        mode="w-",
-        encoding={f"/{name}": encoding for name, (_, encoding) in prepared.items()},
-        compute=False,
-        consolidated=False,
-        zarr_format=3,
-        write_empty_chunks=True,
-    )
-    name = stage.name.lstrip(".").rsplit(".", 2)[0]
-    with progress_bar(f"saving {name}", show=progress):
-        dask.compute(pending)
-    root = zarr.open_group(stage, mode="r+", zarr_format=3)
-    if model.MOVIE in prepared:
-        dataset = prepared[model.MOVIE][0]
-        if model.MOVIE in dataset:
-            movie = dataset[model.MOVIE]
-            root[model.MOVIE].attrs["ome"] = multiscales(movie, model.MOVIE)
-            root.attrs["ome"] = multiscales(movie, f"{model.MOVIE}/{model.MOVIE}")
-    root.attrs[model.COMPLETE_ATTR] = True
-    with warnings.catch_warnings():
-        # Consolidated metadata is not part of zarr 3 yet, but readers look for it first.
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(stage, zarr_format=3)

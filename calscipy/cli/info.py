@@ -1,12 +1,10 @@
-"""The command line: ``calscipy info | preview | demo``."""
+"""``calscipy info | preview | demo``: look at a recording, and see what calscipy does."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,47 +13,17 @@ import xarray as xr
 
 from calscipy import model
 from calscipy._version import __version__
-from calscipy.errors import CalscipyError, CalscipyWarning, TimeAxisError
-from calscipy.options import set_options
+from calscipy.cli.arguments import rate
+from calscipy.errors import TimeAxisError
 from calscipy.representation import session_facts
 from calscipy.session import ImagingSession
 
 if TYPE_CHECKING:
     from calscipy.demo import DemoResult
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130  # argparse exits with 2 for a wrong command line
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    0: done. 1: it could not be done, for the reason on the standard error output, in one line.
-    2: the command line was wrong.
-    """
-    arguments = _parser().parse_args(argv)
-    with warnings.catch_warnings(), set_options(progress=sys.stderr.isatty()):
-        warnings.simplefilter("always", CalscipyWarning)
-        warnings.showwarning = _show_warning
-        try:
-            arguments.run(arguments)
-        except (CalscipyError, OSError) as error:
-            _complain("error", error)
-            return FAILED
-        except KeyboardInterrupt:
-            _complain("error", "interrupted")
-            return INTERRUPTED
-    return DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="calscipy",
-        description="Calcium imaging on labelled, lazy arrays.",
-        epilog="Exit codes: 0 done, 1 could not be done (one line says why), 2 wrong usage.",
-    )
-    parser.add_argument("--version", action="version", version=f"calscipy {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_commands(commands: Any) -> None:
+    """Add the commands to a command line."""
     info = commands.add_parser(
         "info",
         help="tell what a recording holds",
@@ -83,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--frame-rate",
-            type=_rate,
+            type=rate,
             metavar="HZ",
             help="frames per second of a TIFF, which does not say it",
         )
@@ -103,28 +71,6 @@ def _parser() -> argparse.ArgumentParser:
         help="new folder for everything (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
-    return parser
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = float("nan")
-    if not (np.isfinite(rate) and rate > 0):
-        raise argparse.ArgumentTypeError(f"a frame rate in Hz above 0 is needed, not {text!r}")
-    return rate
-
-
-def _complain(kind: str, message: object) -> None:
-    print(f"calscipy: {kind}: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _complain("warning", message)
-
-
-# -- info ----------------------------------------------------------------------------------------
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -215,9 +161,6 @@ def _group(dataset: xr.Dataset) -> dict[str, Any]:
         str(name): {"dims": list(data.dims), "shape": list(data.shape), "dtype": str(data.dtype)}
         for name, data in dataset.data_vars.items()
     }
-
-
-# -- preview and demo ----------------------------------------------------------------------------
 
 
 def _preview(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,100 @@
+"""What runs in a dask graph while a store is made: one task for each shard.
+
+Tasks hold paths and numbers only. Each may run again, even beside itself: it writes the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+from calscipy.errors import CalscipyError, StoreError
+from calscipy.io.store.journal import Journal
+
+
+class WriteError(StoreError):
+    """A file of a store cannot be written; its `errno` says why."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Tell errors of writing from those of reading what is to be saved."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CalscipyError):
+            raise
+        raise WriteError(error.errno, error.strerror or str(error), error.filename) from error
+
+
+class StagedStore(LocalStore):
+    """A zarr store in a stage: every file is flushed, renamed into place and noted in the journal.
+
+    zarr's own local store renames as well, but does not flush: after a power failure, a shard may
+    be there and empty, which reads as zeros.
+    """
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file and note it in the journal."""
+        await asyncio.to_thread(self._write, key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a file unless it is there."""
+        if not await self.exists(key):
+            await self.set(key, value)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write a file and note it in the journal."""
+        self._write(key, value)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield names in a folder, but not the journal, which zarr would warn of."""
+        async for name in super().list_dir(prefix):
+            if not name.startswith("."):
+                yield name
+
+    def _write(self, key: str, value: Buffer) -> None:
+        with writing():
+            Journal(self.root).write(key, np.ascontiguousarray(value.as_numpy_array()))
+
+
+def write_shard(block: Any, stage: str, array: str, start: tuple[int, ...]) -> int:
+    """Write one block, which is one shard of an array, and return its bytes before compression.
+
+    Parameters
+    ----------
+    block : ndarray
+        The samples.
+    stage : str
+        Folder of the unfinished store.
+    array : str
+        Path of the array in it.
+    start : tuple of int
+        Where in the array the block begins.
+    """
+    block = np.asarray(block)
+    target = staged_array(stage, array)
+    region = tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))
+    target[region] = block.astype(target.dtype, casting="safe", copy=False)
+    return int(block.nbytes)
+
+
+def read_region(stage: str, array: str, region: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
+    """Read back what was written in an earlier run."""
+    return np.asarray(staged_array(stage, array)[region]).astype(dtype, copy=False)
+
+
+@lru_cache(maxsize=64)
+def staged_array(stage: str, array: str) -> Any:
+    """Open an array of an unfinished store."""
+    opened = zarr.open_array(StagedStore(stage), path=array, mode="r+", zarr_format=3)
+    # A missing chunk reads as the fill value: only if all are written, a missing one is a lost one.
+    return opened.with_config({"write_empty_chunks": True})
