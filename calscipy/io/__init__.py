@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError, RecordingError
 from calscipy.io import prairieview, store
+from calscipy.io.binary import SUFFIX as BINARY
+from calscipy.io.binary import is_binary_folder, open_binary
+from calscipy.io.caiman import is_caiman, open_caiman
 from calscipy.io.chunks import Chunks, chunk_movie
 from calscipy.io.prairieview.linescan import chunk_line_scans
 from calscipy.io.prairieview.voltage import chunk_voltage
@@ -27,15 +31,15 @@ def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.Da
     ArgumentError
         For an option that this kind of recording does not take.
     """
-    opener, accepted = _opener(path)
-    unknown = sorted(set(options) - set(accepted))
+    kind = _opener(path)
+    unknown = sorted(set(options) - set(kind.options))
     if unknown:
         raise ArgumentError(
-            f"{path}: open takes the options {('chunks', *accepted)} here, got {unknown}."
+            f"{path}: open takes the options {('chunks', *kind.options)} here, got {unknown}."
         )
-    if opener is store.open_store:
+    if kind.open is store.open_store:
         return store.open_store(path, chunks=chunks)
-    tree = opener(path, **options)
+    tree = kind.open(path, **options)
     groups = {"/": xr.Dataset(attrs=tree.attrs)}
     for name, node in tree.children.items():
         chunk = _CHUNKERS.get(name)
@@ -53,33 +57,70 @@ _CHUNKERS: dict[str, Callable[[xr.Dataset, Chunks], xr.Dataset]] = {
 }
 
 
-def _opener(path: Path) -> tuple[Callable[..., xr.DataTree], tuple[str, ...]]:
-    tiff_options = ("frame_rate", "channels", "planes", "microns_per_pixel")
-    if path.is_dir():
-        if store.is_store(path):
-            return store.open_store, ()
-        if _is_tiff_folder(path):
-            return open_tiff, tiff_options
-        return _open_prairieview, ("cycles", "check")
+@dataclass(frozen=True)
+class Format:
+    """A kind of recording: what it is called, how it is known, and who opens it."""
+
+    name: str  # for messages
+    fits: Callable[[Path], bool]
+    open: Callable[..., xr.DataTree]
+    options: tuple[str, ...] = ()
+
+
+def _opener(path: Path) -> Format:
     if not path.exists():
         raise RecordingError(f"{path}: there is no such folder or file. Check the path.")
-    if path.suffix.lower() in SUFFIXES:
-        return open_tiff, tiff_options
-    if path.suffix.lower() == ".xml":
-        return _open_prairieview, ("cycles", "check")
+    for one in FORMATS:
+        if one.fits(path):
+            return one
     raise RecordingError(
-        f"{path}: calscipy opens PrairieView folders and their master XML, TIFF files and "
-        "folders of them, and its own zarr stores; it does not know this file."
+        f"{path}: calscipy does not know this {'folder' if path.is_dir() else 'file'}. It opens "
+        f"{', '.join(one.name for one in FORMATS)}."
     )
 
 
-def _is_tiff_folder(path: Path) -> bool:
-    """Tell whether a folder has TIFF files and no PrairieView master XML."""
+def _is_tiff(path: Path) -> bool:
+    """Tell whether it is a TIFF file, or a folder of them without PrairieView's master XML."""
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
     files = [entry for entry in path.iterdir() if entry.is_file()]
     if any(prairieview.is_master(file) for file in files):
         return False
     return any(file.suffix.lower() in SUFFIXES for file in files)
 
 
+def _is_binary(path: Path) -> bool:
+    return is_binary_folder(path) if path.is_dir() else path.suffix.lower() == BINARY
+
+
+def _is_prairieview(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".xml"  # any folder: it says what is missing
+
+
 def _open_prairieview(path: Path, **options: Any) -> xr.DataTree:
     return prairieview.open_tree(prairieview.find_master(path), **options)
+
+
+# Looked through in this order; the first that fits opens the path. `chunks` is applied to all.
+FORMATS = (
+    Format("calscipy's zarr stores", store.is_store, store.open_store),
+    Format(
+        "binary files (.bin) of CalSciPy",
+        _is_binary,
+        open_binary,
+        ("frame_rate", "frames", "y", "x", "dtype", "channels", "planes", "microns_per_pixel"),
+    ),
+    Format("results of CaImAn (HDF5)", is_caiman, open_caiman, ("frame_rate",)),
+    Format(
+        "TIFF files and folders of them",
+        _is_tiff,
+        open_tiff,
+        ("frame_rate", "channels", "planes", "microns_per_pixel"),
+    ),
+    Format(
+        "PrairieView folders and their master XML",
+        _is_prairieview,
+        _open_prairieview,
+        ("cycles", "check"),
+    ),
+)

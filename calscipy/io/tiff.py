@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,25 @@ import xarray as xr
 from xarray.core import indexing
 
 from calscipy import model
-from calscipy.errors import (
-    ArgumentError,
-    RecordingError,
-)
+from calscipy.errors import CalscipyWarning, RecordingError, warn
 from calscipy.io.chunks import frames_per_chunk
+from calscipy.io.labels import Labels
+from calscipy.io.movie_options import (
+    channel_coordinate,
+    channel_names,
+    contradicts,
+    pixel_coordinates,
+    pixel_sizes,
+    plane_coordinate,
+    require_numbers,
+    time_coordinate,
+)
+from calscipy.io.ome_xml import restore
 from calscipy.io.prairieview import is_master
-from calscipy.io.tiff_hints import Hints, is_positive
-from calscipy.io.tiff_pages import PageStack, TiffArray, scan_files
+from calscipy.io.tiff_array import TiffArray
+from calscipy.io.tiff_layout import Plan, plan_pages
+from calscipy.io.tiff_pages import PageStack, scan_files
+from calscipy.io.tiff_times import Times, compare_microns, frame_times
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -39,125 +51,98 @@ def open_tiff(
 ) -> xr.DataTree:
     """Open a TIFF file, or a folder of TIFF files, as a lazy movie.
 
-    The files of a folder are joined along time in natural order (``img2`` before ``img10``); if
-    they have one page each, only the first is opened. Pages run through the channels first, then
-    the planes, then the frames, as ImageJ and ScanImage write them.
+    Rate, times, channels, planes and sizes come from OME metadata, from those of ScanImage (3 and
+    later) and ImageJ where the file has them. What is given as an argument is used instead, with
+    a warning where it contradicts them.
+
+    The files of a folder are joined along time in natural order (``img2`` before ``img10``), or as
+    the OME metadata of the first one say; if they have one page each, only the first is opened.
+    Without metadata, pages run through the channels first, then the planes, then the frames.
 
     Parameters
     ----------
     path : Path
         A file, or a folder.
-    frame_rate : float
-        Frames (volumes) in a second. Only ImageJ metadata that state it can replace it.
+    frame_rate : float, optional
+        Frames (volumes) in a second. Required where metadata state neither it nor times, and
+        there is more than one frame.
     channels : int or sequence of str, optional
         Number or names of the channels.
     planes : int, optional
-        Planes of a volume. If neither it nor ``channels`` is given, they are what ImageJ or OME
-        metadata say of the pages of a file, else 1.
+        Planes of a volume.
     microns_per_pixel : float or (float, float), optional
-        Size of a pixel in um, one or ``(y, x)``. Otherwise what the metadata state in um.
+        Size of a pixel in um, one or ``(y, x)``.
 
     Returns
     -------
     DataTree
-        With the group ``movie``: ``(frames [, channel] [, plane], y, x)``.
+        With the group ``movie``: ``(frames [, channel] [, plane], y, x)``. ``time`` are the times
+        that OME metadata (``DeltaT``) or ScanImage (``frameTimestamps_sec``) give, else made from
+        the rate. Images that metadata promise and the files lack are False in ``valid`` and read
+        as 0, with one warning. A file of `to_tiff` has all labels that were written.
 
     Raises
     ------
     ArgumentError
         If the frame rate is unknown, or an argument does not fit the pages.
     RecordingError
-        If there are no TIFF files, or their pages are not those of one movie.
+        If there are no TIFF files, their pages are not those of one movie, or metadata contradict
+        the pages.
     FrameError
         If a file is damaged. Among one-page files, empty and too small ones are False in
         ``valid`` and read as 0 instead, with one warning.
+
+    Notes
+    -----
+    Where ImageJ's or OME's metadata state one frame with several "slices", or with several
+    channels without names, these are taken for the frames, as many programs write them. Images
+    that ScanImage takes while the focus flies back are left out; several images of one plane in a
+    row become frames of their own.
+
+    Examples
+    --------
+    >>> import tifffile
+    >>> data = np.zeros((6, 2, 8, 8), "uint16")
+    >>> names = {"Channel": {"Name": ["green", "red"]}}
+    >>> timing = {"axes": "TCYX", "TimeIncrement": 0.05, "TimeIncrementUnit": "s"}
+    >>> tifffile.imwrite("m.ome.tif", data, photometric="minisblack", metadata=timing | names)
+    >>> movie = open_tiff(Path("m.ome.tif"))["movie/movie"]
+    >>> movie.shape, movie.channel.values.tolist(), float(movie.time[2])
+    ((6, 2, 8, 8), ['green', 'red'], 0.1)
     """
     path = Path(path)
-    given = _channel_names(channels)
-    microns = _pixel_sizes(microns_per_pixel)
-    _require_numbers(frame_rate, planes)
+    given = channel_names(channels)
+    microns = pixel_sizes(microns_per_pixel)
+    require_numbers(frame_rate, planes)
     files = _find(path)
     named = _prairieview_channel(path, files, frame_rate)
-    stack, hints = scan_files(path if path.is_dir() else path.parent, files)
-    rate = _frame_rate(path, frame_rate, hints)
-    if given is None and planes is None:
-        given, planes = _interleaving(path, hints)
-    names = (named,) if given in (None, (None,)) else given
-    movie = _movie(path, stack, _identity(stack, files), names, planes or 1)
-    if frame_rate is None:
-        movie[model.MOVIE].attrs["frame_rate_source"] = "ImageJ metadata"
-    movie = movie.assign_coords(_axes(movie, rate, microns or hints.microns))
-    source = {model.SOURCE_ATTR: movie[model.MOVIE].attrs[model.SOURCE_ATTR]}
+    folder = path if path.is_dir() else path.parent
+    stack, hints = scan_files(folder, files, together=path.is_dir() and named is None)
+    plan = plan_pages(path, list(files), stack.starts, hints, given, planes, named is not None)
+    if plan.channels == (None,) and named:
+        plan = replace(plan, channels=(named,))
+    for note in hints[0].notes:
+        warn(f"{path}: {note}.", CalscipyWarning)
+    clash = frame_rate is not None and contradicts(
+        path, f"the {plan.hints.source}", frame_rate, plan.measured, plan.hints.frame_rate
+    )
+    labels = _labels(path, plan, stack.dtype)
+    movie = _movie(path, stack, _identity(stack, files), plan, labels)
+    if labels is None or clash:
+        times = frame_times(path, plan, frame_rate)
+        movie = movie.drop_vars(model.PLANE_TIME, errors="ignore").assign_coords(
+            _time_coords(times, plan.borders)
+        )
+        if times.source:
+            movie[model.MOVIE].attrs["frame_rate_source"] = times.source
+    if labels is None or microns is not None:
+        microns = compare_microns(path, microns, plan.hints)
+        movie = movie.assign_coords(pixel_coordinates(*stack.shape, microns))
+    if labels is not None and given is not None:
+        movie = movie.assign_coords(channel_coordinate(plan.channels, model.CHANNEL in movie.dims))
+    source = {model.SOURCE_ATTR: movie[model.MOVIE].attrs.get(model.SOURCE_ATTR, path.name)}
     root = xr.Dataset(attrs={model.SCHEMA_ATTR: model.SCHEMA_VERSION, **source})
     return xr.DataTree.from_dict({"/": root, model.MOVIE: movie})
-
-
-def _channel_names(channels: int | Sequence[str] | None) -> tuple[str | None, ...] | None:
-    """Return one name for each channel, ``(None,)`` for a nameless one."""
-    if channels is None:
-        return None
-    if not isinstance(channels, Sequence) and _is_count(channels):
-        return (None,) if channels == 1 else tuple(f"Ch{at + 1}" for at in range(channels))
-    names = (channels,) if isinstance(channels, str) else channels
-    if isinstance(names, Sequence) and all(isinstance(name, str) and name for name in names):
-        unique = tuple(dict.fromkeys(names))
-        if unique and len(unique) == len(names):
-            return unique
-    raise ArgumentError(
-        f"channels must be a whole number from 1 on, or different names, got {channels!r}."
-    )
-
-
-def _require_numbers(frame_rate: float | None, planes: int | None) -> None:
-    if planes is not None and not _is_count(planes):
-        raise ArgumentError(f"planes must be a whole number from 1 on, got {planes!r}.")
-    if frame_rate is not None and not is_positive(frame_rate):
-        raise ArgumentError(f"frame_rate must be a positive number in Hz, got {frame_rate!r}.")
-
-
-def _pixel_sizes(given: float | tuple[float, float] | None) -> tuple[float, float] | None:
-    if given is None:
-        return None
-    sizes = given if isinstance(given, tuple | list) else (given, given)
-    if len(sizes) == 2 and all(map(is_positive, sizes)):
-        return float(sizes[0]), float(sizes[1])
-    raise ArgumentError(
-        f"microns_per_pixel must be one positive number in um, or two (y, x), got {given!r}."
-    )
-
-
-def _is_count(value: Any) -> bool:
-    numeric = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return numeric and bool(value >= 1)
-
-
-def _frame_rate(path: Path, given: float | None, hints: Hints) -> float:
-    rate = hints.frame_rate if given is None else given
-    if rate is None:
-        raise ArgumentError(
-            f"{path}: the file does not say how fast it was recorded, and calscipy assumes no "
-            "frame rate. Give it in Hz (volumes in a second if it has planes): "
-            "open(path, frame_rate=...)."
-        )
-    return float(rate)
-
-
-def _interleaving(path: Path, hints: Hints) -> tuple[tuple[str | None, ...], int]:
-    """Return the channels and planes that the metadata state for the pages of a file."""
-    sizes = {dim: hints.sizes.get(dim, 1) for dim in "CZT"}
-    if sizes["T"] == 1:  # many programs call the frames of a movie slices
-        sizes |= {"Z": 1, "T": sizes["Z"]}
-    if sizes["T"] == 1 or sizes["C"] * sizes["Z"] == 1:
-        return (None,), 1  # without time, "channels" are often frames, too
-    if [dim for dim in hints.order if sizes.get(dim, 1) > 1] != [
-        dim for dim in "CZT" if sizes[dim] > 1
-    ]:
-        raise RecordingError(
-            f"{path}: the metadata say that pages run in the order {hints.order} with sizes "
-            f"{sizes}; channels first, then planes, then frames were expected. Save it in that "
-            "order (ImageJ: hyperstack xyczt), or give channels= and planes= to overrule them."
-        )
-    return _channel_names(sizes["C"]) or (None,), sizes["Z"]
 
 
 def _find(path: Path) -> dict[str, os.stat_result]:
@@ -211,64 +196,95 @@ def _prairieview_channel(
     return f"Ch{channels[0]}" if len(found) == len(files) else None
 
 
+def _labels(path: Path, plan: Plan, dtype: np.dtype) -> Labels | None:
+    """Return what calscipy wrote beside the pixels, if these are still the ones described."""
+    labels = restore(plan.hints.text, path) if plan.hints.text else None
+    if labels is None:
+        return None
+    sizes = dict(zip(_LEADING, plan.table.shape, strict=True))
+    same = all(labels.sizes.get(dim, 1) == size for dim, size in sizes.items())
+    stored = {"bool": "uint8", "float16": "float32"}.get(labels.dtype.name, labels.dtype.name)
+    if same and stored == dtype.name and set(labels.dims) <= set(model.MOVIE_DIMS):
+        return labels
+    warn(
+        f"{path}: the labels in the file are those of a movie of {labels.sizes} and "
+        f"{labels.dtype}, opened were {sizes} and {dtype}. They are left out.",
+        CalscipyWarning,
+    )
+    return None
+
+
+_LEADING = (model.FRAMES, model.CHANNEL, model.PLANE)
+
+
 def _movie(
-    path: Path, stack: PageStack, token: str, names: Sequence[str | None], planes: int
+    path: Path, stack: PageStack, token: str, plan: Plan, labels: Labels | None
 ) -> xr.Dataset:
-    """Sort the pages into frames, channels and planes."""
-    pages, channels = int(stack.starts[-1]), len(names)
-    frames, rest = divmod(pages, channels * planes)
-    if rest or not frames:
-        raise ArgumentError(
-            f"{path}: {pages} pages are not a multiple of channels={channels} x planes={planes}: "
-            f"{rest} {'page is' if rest == 1 else 'pages are'} left over. Give the numbers that "
-            "the recording was made with; if it stopped within a frame, save it without them."
-        )
-    table = {
-        model.FRAMES: (frames, channels * planes),
-        model.CHANNEL: (channels, 1),
-        model.PLANE: (planes, channels),
-    }
-    leading = {dim: at for dim, at in table.items() if at[0] > 1 or dim == model.FRAMES}
-    array = TiffArray(stack, tuple(leading.values()), token)
+    """Label the pages, but for times and sizes of pixels."""
+    kept = [
+        axis
+        for axis, dim in enumerate(_LEADING)
+        if dim == model.FRAMES
+        or (plan.table.shape[axis] > 1 if labels is None else dim in labels.dims)
+    ]
+    table = plan.table.reshape([plan.table.shape[axis] for axis in kept])
+    leading = tuple(_LEADING[axis] for axis in kept)
     dims = (*leading, model.Y, model.X)
-    number = sum(np.ix_(*(np.arange(size) * step for size, step in leading.values())))
-    valid = stack.valid[stack.file_of(number)]
-    frame_bytes = math.prod(stack.shape) * stack.dtype.itemsize
-    per_chunk = frames_per_chunk(frame_bytes, frames)
+    array = TiffArray(stack, table, token, None if labels is None else labels.dtype)
+    frame_bytes = math.prod(stack.shape) * array.dtype.itemsize
     chunks = dict.fromkeys(dims, 1) | dict(zip((model.Y, model.X), stack.shape, strict=True))
+    chunks |= {model.FRAMES: min(len(table), frames_per_chunk(frame_bytes, len(table)))}
+    attrs = {"units": "count", "long_name": "fluorescence"}
+    attrs |= {model.SOURCE_ATTR: path.name or str(path)} | plan.hints.attrs
     movie = xr.Variable(
         dims,
         indexing.LazilyIndexedArray(array),
-        attrs={
-            "units": "count",
-            "long_name": "fluorescence",
-            model.SOURCE_ATTR: path.name or str(path),
-        },
-        encoding={"preferred_chunks": chunks | {model.FRAMES: min(frames, per_chunk)}},
+        attrs=attrs if labels is None else labels.attrs,
+        encoding={"preferred_chunks": chunks},
     )
-    coords = {
-        model.VALID: xr.Variable(tuple(leading), valid, {"long_name": "frame is present and whole"})
-    }
-    if channels > 1:
-        coords[model.CHANNEL] = xr.Variable(model.CHANNEL, list(names))
-    elif names[0] is not None:
-        coords[model.CHANNEL] = xr.Variable((), names[0])
-    if planes > 1:
-        attrs = {"long_name": "plane, in acquisition order"}
-        coords[model.PLANE] = xr.Variable(model.PLANE, np.arange(planes), attrs)
+    valid = (table >= 0) & stack.valid[stack.file_of(np.maximum(table, 0))]
+    flags = xr.Variable(leading, valid, {"long_name": "frame is present and whole"})
+    coords = {model.VALID: flags}
+    if labels is not None:
+        coords = _restored(labels, flags)
+    else:
+        coords |= channel_coordinate(plan.channels, model.CHANNEL in leading)
+        coords |= plane_coordinate(plan.table.shape[2]) | _z_coord(plan)
     return xr.Dataset({model.MOVIE: movie}, coords)
 
 
-def _axes(
-    movie: xr.Dataset, frame_rate: float, microns: tuple[float, float] | None
-) -> dict[str, xr.Variable]:
-    """Make the coordinates of time, y and x."""
-    times = np.arange(movie.sizes[model.FRAMES]) / frame_rate
-    attrs = {"units": "s", "long_name": "time since the first frame"}
-    return {model.TIME: xr.Variable(model.FRAMES, times, attrs)} | {
-        dim: model.pixel_coordinate(dim, movie.sizes[dim], size)
-        for dim, size in zip((model.Y, model.X), microns or (None, None), strict=True)
-    }
+def _restored(labels: Labels, flags: xr.Variable) -> dict[str, xr.Variable]:
+    """Return the coordinates that were written, and ``valid`` where images are missing."""
+    coords = dict(labels.coords)
+    if model.FRAMES not in labels.dims:  # an image is one frame
+        coords[model.TIME] = xr.Variable(
+            model.FRAMES, np.atleast_1d(coords.get(model.TIME, xr.Variable((), 0.0)).values)
+        )
+    if not flags.all():
+        coords[model.VALID] = flags & coords[model.VALID] if model.VALID in coords else flags
+    return coords
+
+
+def _z_coord(plan: Plan) -> dict[str, xr.Variable]:
+    z = plan.hints.z
+    if z is None or plan.table.shape[2] != len(z) or len(z) == 1:
+        return {}
+    attrs = {"units": "um", "long_name": f"Z position ({plan.hints.source})"}
+    return {model.Z: xr.Variable(model.PLANE, np.array(z), attrs)}
+
+
+def _time_coords(times: Times, borders: np.ndarray) -> dict[str, xr.Variable]:
+    coords = {model.TIME: time_coordinate(times.frames)}
+    if times.planes is not None:
+        attrs = {"units": "s", "long_name": "time of the plane since the first frame"}
+        dims = (model.FRAMES, model.PLANE)
+        coords[model.PLANE_TIME] = xr.Variable(dims, times.planes, attrs)
+    if borders.size:
+        epoch = np.zeros(len(times.frames), np.int64)
+        epoch[borders] = 1
+        attrs = {"long_name": "stretch that filters and baselines do not cross"}
+        coords[model.EPOCH] = xr.Variable(model.FRAMES, 1 + np.cumsum(epoch), attrs)
+    return coords
 
 
 def _identity(stack: PageStack, files: dict[str, os.stat_result]) -> str:

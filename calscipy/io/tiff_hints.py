@@ -1,4 +1,4 @@
-"""What ImageJ and OME metadata of a TIFF file state plainly about its pages."""
+"""What the metadata of a TIFF file state plainly about its pages."""
 
 from __future__ import annotations
 
@@ -7,51 +7,99 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from lxml import etree
 
-_MICRONS = {"micron", "microns", "micrometer", "um", "µm", "\u03bcm", "\\u00b5m"}
-_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
+from calscipy.io.movie_options import is_positive
+
+MICRONS = {"micron", "microns", "micrometer", "um", "µm", "\u03bcm", "\\u00b5m"}
+SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
 _IMAGEJ_SIZES = ("channels", "slices", "frames")
-_OME_HEAD = 2**16  # the Pixels element stands near the start of what may be 50 MB
+
+
+class LayoutError(ValueError):
+    """Metadata contradict themselves or the pages."""
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What ImageJ or OME metadata say about the pages of a file."""
+    """What the metadata of one file say about its pages.
 
-    frame_rate: float | None = None
+    Pages run through the dimensions in ``order``, the fastest first. A volume may have more pages
+    than planes: ``repeats`` of each plane in a row, and ``flyback`` behind all of them.
+    """
+
+    source: str = ""  # whose metadata they are
+    frame_rate: float | None = None  # volumes in a second
+    page_rate: float | None = None  # images of one channel in a second
     microns: tuple[float, float] | None = None
-    sizes: dict[str, int] = field(default_factory=dict)  # of C, Z and T
-    order: str = "CZT"  # fastest first
+    sizes: dict[str, int] = field(default_factory=dict)  # of C, Z and T; without T as many as fit
+    order: str = "CZT"
+    repeats: int = 1
+    flyback: int = 0
+    channels: tuple[str, ...] | None = None
+    z: tuple[float, ...] | None = None  # um, of each plane
+    times: np.ndarray | None = None  # s, of each page; NaN where it is not known
+    stretches: np.ndarray | None = None  # of each page: a number for each acquisition
+    attrs: dict[str, Any] = field(default_factory=dict)  # of the movie
+    images: tuple[Any, ...] = ()  # of OME metadata, see `calscipy.io.tiff_ome`
+    home: str = ""  # the file that the metadata stand in, if it is not the first
+    elsewhere: str = ""  # the file that holds the metadata of this one
+    refusal: str = ""  # why the pages cannot be told apart by them
+    text: str = ""  # the description with calscipy's own labels
+    sure: bool = True  # the sizes are as they are written, not as many programs mean them
+    notes: tuple[str, ...] = ()  # what the reader of the file is to know
+
+    @property
+    def planes(self) -> int:
+        """Planes of a volume."""
+        return self.sizes.get("Z", 1)
 
 
-def read_hints(tiff: Any, page: Any, pages: int) -> Hints:
-    """Take from ImageJ or OME metadata what they state plainly."""
-    meta = tiff.imagej_metadata if tiff.is_imagej else None
-    if meta:
-        sizes = {dim: count(meta, key) for dim, key in zip("CZT", _IMAGEJ_SIZES, strict=True)}
-        order = str(meta.get("order", "czt")).upper().replace("DEFAULT", "CZT")
-        rate, microns = _imagej_rate(meta), _imagej_microns(meta, page)
-    else:
-        pixels = _ome_pixels(page.description)
-        sizes = {dim: count(pixels, f"Size{dim}") for dim in "CZT"}
-        order = pixels.get("DimensionOrder", "XYCZT")[2:]
-        rate, microns = None, _ome_microns(pixels)
-    if pages == 1 or math.prod(sizes.values()) != pages:
-        sizes = {}  # they speak of other files too
-    return Hints(rate, microns, sizes, order)
+def imagej_hints(meta: dict[str, Any], page: Any, pages: int) -> Hints:
+    """Take what ImageJ's metadata of a file with some pages state."""
+    stated = any(key in meta for key in _IMAGEJ_SIZES)
+    sizes = {dim: count(meta, key) for dim, key in zip("CZT", _IMAGEJ_SIZES, strict=True)}
+    order = str(meta.get("order", "czt")).upper().replace("DEFAULT", "CZT")
+    if sorted(order) != sorted("CZT"):
+        order = "CZT"
+    written = dict(sizes)
+    if sizes["T"] == 1:  # many programs call the frames of a movie slices
+        sizes |= {"Z": 1, "T": sizes["Z"]}
+    if sizes["T"] == 1:  # or channels
+        sizes |= {"C": 1, "T": sizes["C"]}
+    spacing = meta.get("spacing")
+    unit = str(meta.get("zunit", meta.get("unit", ""))).lower()
+    z = None
+    if sizes["Z"] > 1 and is_positive(spacing) and unit in MICRONS:
+        z = evenly(sizes["Z"], float(spacing))  # type: ignore[arg-type]
+    return Hints(
+        source="ImageJ metadata",
+        frame_rate=_imagej_rate(meta),
+        microns=_imagej_microns(meta, page),
+        sizes=sizes if stated and pages > 1 else {},  # one page of many is a file by itself
+        order=order,
+        z=z,
+        sure=sizes == written,
+    )
+
+
+def evenly(count: int, step: float) -> tuple[float, ...]:
+    """Return positions from 0 on; none for a number that no recording has."""
+    return tuple(np.arange(count) * step) if count <= MOST_PLANES else ()
+
+
+MOST_PLANES = 2**16
 
 
 def _imagej_rate(meta: dict[str, Any]) -> float | None:
     step, rate = meta.get("finterval", 0.0), meta.get("fps", 0.0)
-    unit = _SECONDS.get(str(meta.get("tunit", "s")).lower())
+    unit = SECONDS.get(str(meta.get("tunit", "s")).lower())
     if is_positive(step) and unit:
         return 1.0 / (float(step) * unit)
     return float(rate) if is_positive(rate) else None
 
 
 def _imagej_microns(meta: dict[str, Any], page: Any) -> tuple[float, float] | None:
-    if str(meta.get("unit", "")).lower() not in _MICRONS:
+    if str(meta.get("unit", "")).lower() not in MICRONS:
         return None
     ratios = [page.tags[code].value for code in (283, 282) if code in page.tags]
     if len(ratios) != 2 or not all(is_positive(part) for ratio in ratios for part in ratio):
@@ -60,42 +108,17 @@ def _imagej_microns(meta: dict[str, Any], page: Any) -> tuple[float, float] | No
     return float(y), float(x)
 
 
-def _ome_pixels(description: str) -> dict[str, str]:
-    """Return the attributes of the first Pixels element, empty if there is none."""
-    if "<OME" not in description[:_OME_HEAD]:
-        return {}
-    parser = etree.XMLPullParser(
-        events=("start",), tag="{*}Pixels", resolve_entities=False, no_network=True, load_dtd=False
-    )
-    try:
-        parser.feed(description[:_OME_HEAD].encode())
-    except etree.XMLSyntaxError:
-        return {}
-    found: Any = next(iter(parser.read_events()), None)
-    return {} if found is None else {str(key): str(value) for key, value in found[1].items()}
-
-
-def _ome_microns(pixels: dict[str, str]) -> tuple[float, float] | None:
-    sizes = []
-    for dim in "YX":
-        try:
-            size = float(pixels[f"PhysicalSize{dim}"])
-        except (KeyError, ValueError):
-            return None
-        unit = pixels.get(f"PhysicalSize{dim}Unit", "µm").lower()
-        if unit not in _MICRONS or not is_positive(size):
-            return None
-        sizes.append(size)
-    return sizes[0], sizes[1]
-
-
-def is_positive(value: Any) -> bool:
-    """Tell whether a value is a finite number above zero."""
-    numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return numeric and bool(np.isfinite(value) and value > 0)
-
-
 def count(table: Any, key: str) -> int:
     """Return a number of images from metadata, 1 if it is not a sensible one."""
     text = str(table.get(key, 1))
-    return max(1, int(text)) if text.isdecimal() else 1
+    return max(1, int(text)) if text.isdecimal() and len(text) < 10 else 1
+
+
+def product(sizes: dict[str, int]) -> int:
+    """Return how many images sizes of C, Z and T make."""
+    return math.prod(sizes.values())
+
+
+def is_bare(name: str) -> bool:
+    """Tell whether a name cannot lead out of a folder."""
+    return bool(name) and name not in (".", "..", "?") and not set(name) & set("/\\:\0")

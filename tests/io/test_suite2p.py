@@ -1,6 +1,7 @@
 """ROIs of suite2p, and files that would run code."""
 
-import datetime
+import datetime as dt
+import decimal
 import os
 import pathlib
 import pickle
@@ -15,6 +16,7 @@ import pytest
 
 import calscipy as cs
 from calscipy.errors import RoiError
+from calscipy.io.pickled import read_object_array
 
 
 def roi(y, x, lam, **more):
@@ -265,6 +267,148 @@ def test_small_files_do_not_take_all_memory_or_time(tmp_path):
         cs.rois_from_suite2p(path)
 
 
+def text(value):
+    """The pickle of a text, which the next steps may use again and again."""
+    data = value.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def name(module, attribute):
+    return b"c" + module.encode() + b"\n" + attribute.encode() + b"\n"
+
+
+MILLION = text("x" * 10**6) + b"q\x00"  # kept as number 0
+AGAIN = b"h\x00"
+BOMBS = {
+    "objects of one byte": b"\x80\x02(" + b"}" * 40_000,
+    "lists of one byte": b"\x80\x02(" + b"]" * 40_000,
+    "marks": b"\x80\x02" + b"(" * 40_000,
+    "memo": b"\x80\x04N" + b"\x94" * 40_000,
+    "nothings": b"\x80\x04(" + b"N" * 400_000,
+    "many in a frame": b"\x80\x04\x95" + struct.pack("<Q", 40_000) + b"}" * 40_000,
+    "a frame of exabytes": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",
+    "bytes of exabytes": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"N.",
+    "bytes of gigabytes": b"\x80\x04\x8e" + struct.pack("<Q", 3 * 2**30) + b"N.",
+    "text of gigabytes": b"\x80\x04\x8d" + struct.pack("<Q", 3 * 2**30) + b"N.",
+    "text of 4 gigabytes": b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"N.",
+    "a number of gigabytes": b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"N.",
+    "a name without end": b"\x80\x02c" + b"a" * 10**7,
+    "a text encoded a thousand times": b"\x80\x02("
+    + MILLION
+    + (name("_codecs", "encode") + AGAIN + text("latin1") + b"\x86R") * 10_000,
+    "a path of a thousand texts": b"\x80\x02"
+    + MILLION
+    + name("pathlib", "PurePosixPath")
+    + b"("
+    + AGAIN * 100_000
+    + b"tR",
+    "a scalar a thousand times": b"\x80\x02("
+    + b"X\x08\x00\x00\x00S1000000q\x01"
+    + b"\x8e"
+    + struct.pack("<Q", 10**6)
+    + b"y" * 10**6
+    + b"q\x02"
+    + name("numpy", "dtype")
+    + b"h\x01\x85Rq\x03"
+    + (name("numpy._core.multiarray", "scalar") + b"h\x03h\x02\x86R") * 10_000,
+    "keys of one hash": b"\x80\x02}("
+    + b"".join(
+        b"\x8a\x0a" + (k * (2**61 - 1)).to_bytes(10, "little", signed=True) + b"N"
+        for k in range(1, 5_000)
+    )
+    + b"u.",
+    "a call of what is no function": b"\x80\x02N)R.",
+    "a tuple in a tuple": b"\x80\x02N" + b"\x85" * 40_000 + b".",
+    "an extension code": b"\x80\x02\x82\x01.",
+    "an instance": b"(iposix\nsystem\n.",
+    "an object": b"\x80\x02(cposix\nsystem\no.",
+    "a new object": b"\x80\x02cposix\nsystem\n)\x81.",
+    "a persistent id": b"\x80\x02NQ.",
+    "a builtin": b"\x80\x02cbuiltins\ngetattr\n.",
+    "an attribute of an attribute": b"\x80\x04"
+    + text("numpy")
+    + text("ndarray.__base__")
+    + b"\x93.",
+    "a buffer": b"\x80\x05\x97.",
+    "a state for a function": b"\x80\x02" + name("_codecs", "encode") + b"}b.",
+    "a date of another length": b"\x80\x04" + name("datetime", "datetime") + b"C\x0512345\x85R.",
+    "a date of no bytes": b"\x80\x02" + name("datetime", "date") + b"K\x01\x85R.",
+    "a duration of text": b"\x80\x02" + name("datetime", "timedelta") + b"NNN\x87R.",
+    "a zone of text": b"\x80\x02" + name("datetime", "timezone") + text("a") + b"\x85R.",
+    "ended in the middle": b"\x80\x02}q",
+    "nothing": b"",
+}
+
+BOUNDED = """
+import resource, sys, time
+from pathlib import Path
+import calscipy
+from calscipy.errors import RoiError
+from calscipy.io import pickled
+assert pickled.MAX_PARTS * 100 <= 2**31
+assert pickled.MAX_STEPS * 8 <= 2**30
+pickled.MAX_PARTS //= 1000  # as if the files were a thousand times larger
+pickled.MAX_STEPS //= 1000
+for path in map(Path, sys.argv[1:]):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+    try:
+        calscipy.rois_from_suite2p(path)
+    except RoiError as error:
+        assert len(str(error)) < 2000
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(path.stem, "|", round(grown), "|", round(time.monotonic() - start, 1))
+"""
+
+
+def test_bombs_are_refused_with_bounded_memory(tmp_path):
+    """Small files that would take gigabytes, or hours."""
+    files = [write_pickle(tmp_path / f"{what}.npy", data) for what, data in BOMBS.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == list(BOMBS)
+    assert max(float(line[1]) for line in lines) < 50, done.stdout  # MB
+    assert max(float(line[2]) for line in lines) < 20, done.stdout  # s
+
+
+def test_dates_in_settings_become_text(tmp_path):
+    path = write(tmp_path / "stat.npy", [roi([1], [1], [1])])
+    zone = dt.timezone(dt.timedelta(hours=-5, minutes=-30))
+    moments = (
+        dt.datetime(2026, 11, 22, 20, 57, 27, 6403, tzinfo=zone),
+        dt.datetime(1999, 1, 2, fold=1),
+        dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        dt.date(2026, 2, 3),
+    )
+    for protocol in (2, 4):
+        ops = {"Ly": 16, "Lx": 20, **{f"at{k}": moment for k, moment in enumerate(moments)}}
+        write_pickle(tmp_path / "ops.npy", pickle.dumps(np.array(ops, dtype=object), protocol))
+        assert cs.rois_from_suite2p(path).attrs["image_shape"] == [16, 20]
+        found = read_object_array(tmp_path / "ops.npy").item()
+        assert [found[f"at{k}"] for k in range(4)] == [moment.isoformat() for moment in moments]
+
+
+def test_links_that_lead_out_are_refused(tmp_path):
+    secret = write(tmp_path / "elsewhere" / "stat.npy", [roi([1], [1], [1])])
+    plane = tmp_path / "suite2p" / "plane0"
+    plane.mkdir(parents=True)
+    (plane / "stat.npy").symlink_to(secret)
+    for path in (tmp_path / "suite2p", plane):
+        with pytest.raises(RoiError, match=r"leads out of .*elsewhere"):
+            cs.rois_from_suite2p(path)
+    # What the user names is what the user wants, and so are links inside of the folder.
+    assert cs.rois_from_suite2p(plane / "stat.npy").sizes["pixel"] == 1
+    (plane / "stat.npy").unlink()
+    write(plane / "other.npy", [roi([1], [1], [1])])
+    (plane / "stat.npy").symlink_to("other.npy")
+    assert cs.rois_from_suite2p(plane).sizes["pixel"] == 1
+    (tmp_path / "link").symlink_to(tmp_path / "suite2p")
+    assert cs.rois_from_suite2p(tmp_path / "link").sizes["pixel"] == 1
+
+
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
 def test_arrays_of_every_kind_and_both_numpys(tmp_path, module):
     y = np.arange(6).reshape(2, 3) + 1
@@ -393,13 +537,16 @@ def test_settings_that_cannot_be_trusted_are_left_alone_on_request(tmp_path):
     write_ops(tmp_path, evil=Hostile(tmp_path / "ran"))
     with pytest.raises(RoiError, match=r"ops\.npy.*asks for .*mkdir.*not array data"):
         cs.rois_from_suite2p(path)
-    write_ops(tmp_path, date=datetime.datetime(2026, 1, 1))
-    with pytest.raises(RoiError, match=r"ops\.npy.*asks for datetime"):
+    write_ops(tmp_path, price=decimal.Decimal("1.5"))
+    with pytest.raises(RoiError, match=r"ops\.npy.*asks for decimal\.Decimal"):
         cs.rois_from_suite2p(path)
-    for wrong in ({"Ly": 4}, {"Ly": 4, "Lx": "5"}, {"Ly": 4, "Lx": 0}, [1, 2]):
+    for wrong in ({"Ly": 4}, {"Ly": 4, "Lx": "5"}, {"Ly": 4, "Lx": 0}):
         np.save(tmp_path / "ops.npy", wrong, allow_pickle=True)
         with pytest.raises(RoiError, match=r"ops\.npy: no size .*image_shape=\(rows"):
             cs.rois_from_suite2p(path)
+    np.save(tmp_path / "ops.npy", [1, 2])
+    with pytest.raises(RoiError, match=r"ops\.npy: one dictionary of settings was expected"):
+        cs.rois_from_suite2p(path)
     assert cs.rois_from_suite2p(path, image_shape=(4, 4)).sizes["pixel"] == 1
     assert not (tmp_path / "ran").exists()
 

@@ -14,7 +14,13 @@ import tifffile
 from dask.base import tokenize
 
 from calscipy import model
-from calscipy.errors import ArgumentError, DamagedRecordingWarning, FrameError, RecordingError
+from calscipy.errors import (
+    ArgumentError,
+    CalscipyWarning,
+    DamagedRecordingWarning,
+    FrameError,
+    RecordingError,
+)
 from calscipy.io import tiff
 from calscipy.io.tiff import open_tiff
 
@@ -297,7 +303,13 @@ def test_imagej_hyperstack(tmp_path):
     assert found.attrs["frame_rate_source"] == "ImageJ metadata"
     assert model.frame_rate(found) == pytest.approx(4, rel=1e-12)
     assert (float(found.y[1]), float(found.x[1])) == (0.25, 0.5)
-    given = movie(tmp_path / "a.tif", frame_rate=5, channels=1, microns_per_pixel=3)
+    with pytest.warns(CalscipyWarning) as seen:
+        given = movie(tmp_path / "a.tif", frame_rate=5, channels=1, microns_per_pixel=3)
+    messages = [str(one.message) for one in seen]
+    assert len(messages) == 2  # the rate is that of other frames
+    assert "state channels=2 and planes=1, but channels=1 was given" in messages[0]
+    assert "pixels of 0.25 x 0.5 um" in messages[1]
+    assert "microns_per_pixel=3 x 3 was given" in messages[1]
     assert given.sizes["frames"] == 6
     assert "frame_rate_source" not in given.attrs
     assert (float(given.time[1]), float(given.x[1])) == (0.2, 3)
@@ -369,57 +381,39 @@ def test_slices_of_imagej_are_frames_unless_there_are_frames_too(tmp_path):
     np.testing.assert_array_equal(movie(tmp_path / "tz.tif").values, volumes)
 
 
-def test_other_page_orders_are_refused_unless_overruled(tmp_path):
-    path = tmp_path / "a.ome.tif"
-    write(path, images(6).reshape(2, 3, *SHAPE), ome=True, metadata={"axes": "CTYX"})
-    with pytest.raises(RecordingError, match=r"pages run in the order .*channels= and planes="):
-        movie(path)
-    assert movie(path, channels=1).sizes["frames"] == 6
-
-
-def test_ome(tmp_path):
-    path = tmp_path / "a.ome.tif"
-    data = images(12).reshape(2, 3, 2, *SHAPE)
-    metadata = {"axes": "TZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
-    write(path, data, ome=True, metadata=metadata)
-    found = movie(path)
-    assert found.dims == ("frames", "channel", "plane", "y", "x")
-    np.testing.assert_array_equal(found.values, data.swapaxes(1, 2))
-    assert (float(found.y[1]), float(found.x[1])) == (0.25, 0.5)
-    metadata |= {"PhysicalSizeXUnit": "mm", "PhysicalSizeYUnit": "mm"}
-    write(path, data, ome=True, metadata=metadata)
-    assert movie(path).x.attrs["units"] == "1"
-
-
-def test_ome_series_does_not_open_the_other_files(tmp_path, opened):
-    data = images(4)
-    files = "".join(
-        f'<TiffData FirstT="{t}" IFD="0"><UUID FileName="f_{t}.ome.tif">urn:{t}</UUID></TiffData>'
-        for t in range(4)
+@pytest.mark.parametrize("order", ["czt", "ctz", "zct", "ztc", "tcz", "tzc"])
+def test_every_order_of_imagej(tmp_path, order):
+    sizes = {"c": 2, "z": 3, "t": 4}
+    shape = [sizes[dim] for dim in reversed(order)]
+    data = images(24).reshape(*shape, *SHAPE)
+    text = (
+        f"ImageJ=1.54\nimages=24\nchannels=2\nslices=3\nframes=4\nhyperstack=true\norder={order}\n"
     )
-    xml = (
-        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
-        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="40" SizeY="24" '
-        f'SizeZ="1" SizeC="2" SizeT="2" PhysicalSizeX="1.5" PhysicalSizeY="1.5">{files}'
-        "</Pixels></Image></OME>"
+    write(tmp_path / "a.tif", images(24), description=text, metadata=None)
+    found = movie(tmp_path / "a.tif")
+    axes = [tuple(reversed(order)).index(dim) for dim in "tcz"]
+    np.testing.assert_array_equal(found.values, data.transpose(*axes, 3, 4))
+
+
+def test_imagej_that_contradicts_its_pages(tmp_path):
+    text = "ImageJ=1.54\nimages=6\nchannels=2\nframes=4\nhyperstack=true\n"
+    write(tmp_path / "a.tif", images(6), description=text, metadata=None)
+    message = "ImageJ metadata of a.tif state 2 channels x 1 planes x 4 frames, the file holds 6"
+    with pytest.raises(RecordingError, match=message):
+        movie(tmp_path / "a.tif")
+
+
+def test_imagej_z(tmp_path):
+    metadata = {"axes": "TZYX", "spacing": 2.5, "unit": "um", "finterval": 0.5}
+    write(tmp_path / "a.tif", images(6).reshape(2, 3, *SHAPE), imagej=True, metadata=metadata)
+    found = movie(tmp_path / "a.tif", frame_rate=None)
+    assert found.z.values.tolist() == [0, 2.5, 5]
+    assert found.z.attrs["units"] == "um"
+    assert movie(tmp_path / "a.tif", frame_rate=2, planes=3).identical(
+        found.drop_attrs(deep=False).assign_attrs(
+            {k: v for k, v in found.attrs.items() if k != "frame_rate_source"}
+        )
     )
-    for t, image in enumerate(data):
-        write(tmp_path / f"f_{t}.ome.tif", image, description=xml, metadata=None)
-    before = len(opened())
-    one = movie(tmp_path / "f_1.ome.tif")
-    np.testing.assert_array_equal(one.values, data[1:2])
-    assert {Path(name).name for name in opened()[before:]} == {"f_1.ome.tif"}
-    found = movie(tmp_path)
-    np.testing.assert_array_equal(found.values, data)
-    assert float(found.x[1]) == 1.5
-
-
-@pytest.mark.parametrize(
-    "xml", ["<OME", "<OME><Image></Wrong>", "<OME><Pixels PhysicalSizeX='a'/>"]
-)
-def test_damaged_ome_is_ignored(tmp_path, xml):
-    write(tmp_path / "a.tif", images(2), description=xml, metadata=None)
-    assert movie(tmp_path / "a.tif").x.attrs["units"] == "1"
 
 
 # PrairieView's images without their XML
@@ -502,7 +496,9 @@ def test_one_page_cut_in_the_pixels(tmp_path, bigtiff):
 def test_many_pages_cut_at_two_thirds(tmp_path, kind):
     write(tmp_path / "a.tif", images(6), **KINDS[kind])
     cut(tmp_path / "a.tif", 2 / 3)
-    with pytest.raises(FrameError, match=r"a\.tif: the file is cut short.*, \d are complete.*Copy"):
+    # The metadata of OME files stand at their end, behind all pixels.
+    counted = "" if kind == "ome" else r", \d are complete.*"
+    with pytest.raises(FrameError, match=rf"a\.tif: the file is cut short.*{counted}Copy"):
         movie(tmp_path / "a.tif")
 
 

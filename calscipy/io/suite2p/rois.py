@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import RoiError, first_few
+from calscipy.errors import RecordingError, RoiError, first_few
 from calscipy.io.pickled import StoredArray, read_object_array
+from calscipy.io.suite2p.folders import COMBINED, OPS, STAT, TOP, Folder, number_of, require_inside
+from calscipy.io.suite2p.settings import PlaneSettings
 from calscipy.kernels.rois import require_image_shape, require_pixels
 
 
@@ -99,21 +101,69 @@ def rois_from_suite2p(
             f"{path}: plane={plane} cannot be the plane of {len(files)} folders. Leave it out, or "
             "give the folder of one plane."
         )
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    planes: list[np.ndarray | None] = []
-    for file in files:
-        stat = np.atleast_1d(read_object_array(file))
-        most = file.stat().st_size  # an array that many ROIs share would fill the memory
-        for at, entry in enumerate(stat):
-            parts.append(_pixels(file, at, entry, overlap))
-            most -= parts[-1][0].size
-            if most < 0:
-                raise RoiError(f"{file}: more pixels than bytes. Write it again with suite2p.")
-        planes.append(_planes(file, stat, plane))
+    stats = [read_stat(file, overlap=overlap, plane=plane) for file in files]
     if image_shape is None:
         image_shape = _recorded_shape(files)
     else:
         image_shape = require_image_shape(image_shape, "rois_from_suite2p")
+    return joined(path, stats, image_shape=image_shape, neurons=neurons, overlap=overlap)
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The ROIs of one plane."""
+
+    file: Path
+    entries: np.ndarray  # a dictionary for each ROI, as the file describes it
+    pixels: list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # y, x and weight of each ROI
+    planes: np.ndarray | None  # plane of each ROI, None if nothing says which
+
+    def numbers(self, at: int, key: str) -> np.ndarray:
+        """Return numbers of one ROI, of an array or a list.
+
+        Raises
+        ------
+        RoiError
+            If they are none.
+        """
+        return _numbers(self.file, at, self.entries[at], key)
+
+
+def read_stat(file: Path, *, overlap: bool = True, plane: int | None = None) -> Stat:
+    """Read a ``stat.npy``.
+
+    Raises
+    ------
+    RoiError
+        If it is none.
+    """
+    entries = np.atleast_1d(read_object_array(file))
+    most = file.stat().st_size  # an array that many ROIs share would fill the memory
+    pixels = []
+    for at, entry in enumerate(entries):
+        pixels.append(_pixels(file, at, entry, overlap))
+        most -= pixels[-1][0].size
+        if most < 0:
+            raise RoiError(f"{file}: more pixels than bytes. Write it again with suite2p.")
+    return Stat(file, entries, pixels, _planes(file, entries, plane))
+
+
+def joined(
+    path: Any,
+    stats: Sequence[Stat],
+    *,
+    image_shape: tuple[int, int] | None,
+    neurons: Sequence[int] | np.ndarray | None = None,
+    overlap: bool = True,
+) -> xr.DataArray:
+    """Join the ROIs of several planes in long form, numbered through.
+
+    Raises
+    ------
+    RoiError
+        If there are none, if some are empty, or their pixels make no sense.
+    """
+    parts = [part for stat in stats for part in stat.pixels]
     chosen = _chosen(path, len(parts), neurons)
     empty = [at for at in chosen if not parts[at][0].size]
     if empty:
@@ -125,41 +175,43 @@ def rois_from_suite2p(
     neuron = np.repeat(chosen, [parts[at][0].size for at in chosen])
     y, x, weight = (np.concatenate([parts[at][i] for at in chosen]) for i in range(3))
     require_pixels(str(path), neuron, y, x, weight, image_shape=image_shape)
-    known = [of_file for of_file in planes if of_file is not None]
+    planes = planes_of(stats)
     return model.rois_long_form(
         neuron,
         y,
         x,
         weight,
         image_shape=image_shape,
-        plane=np.concatenate(known)[neuron] if len(known) == len(planes) else None,
+        plane=None if planes is None else planes[neuron],
     )
+
+
+def planes_of(stats: Sequence[Stat]) -> np.ndarray | None:
+    """Return the plane of every ROI, None unless all are known."""
+    known = [stat.planes for stat in stats if stat.planes is not None]
+    return np.concatenate(known) if known and len(known) == len(stats) else None
 
 
 def _stat_files(path: Path) -> list[Path]:
     """Return the ``stat.npy`` of one plane, or of every plane in their order."""
-    if path.is_dir() and not (path / "stat.npy").is_file():
-        folders = {number: f for f in path.iterdir() if (number := _number(f)) is not None}
-        files = [folders[number] / "stat.npy" for number in sorted(folders)]
+    if path.is_dir() and not (path / STAT).is_file():
+        folders = {number: f for f in path.iterdir() if (number := number_of(f)) is not None}
+        files = [folders[number] / STAT for number in sorted(folders)]
         files = [file for file in files if file.is_file()]
-        if not files and (path / "suite2p").is_dir():
-            return _stat_files(path / "suite2p")
+        if not files and (path / TOP).is_dir():
+            return _stat_files(path / TOP)
     else:
-        files = [path / "stat.npy" if path.is_dir() else path]
+        files = [path / STAT if path.is_dir() else path]
     if not files or not files[0].is_file():
         raise RoiError(f"{path}: there is no such file; suite2p's stat.npy was expected.")
-    if files[0].parent.name == "combined":
+    if files[0].parent.name == COMBINED:
         raise RoiError(
             f"{path}: the ROIs in 'combined' count pixels in an image of all planes side by side, "
             f"not in the recording. Give the folder of the planes: {files[0].parent.parent}."
         )
+    for file in files if path.is_dir() else ():
+        require_inside(file, path, RoiError)
     return files
-
-
-def _number(folder: Path) -> int | None:
-    """Return the plane that a folder is named after."""
-    found = re.fullmatch(r"plane(\d{1,9})", folder.name, re.ASCII)
-    return int(found.group(1)) if found else None
 
 
 def _is_count(number: Any) -> bool:
@@ -185,35 +237,42 @@ def _planes(file: Path, stat: np.ndarray, plane: int | None) -> np.ndarray | Non
                     f"({first_few(wrong)}). Give the plane of all with plane=."
                 )
             return np.array(planes, np.int64)
-        plane = _number(file.absolute().parent)
+        plane = number_of(file.absolute().parent)
     return None if plane is None else np.full(len(stat), plane)
 
 
 def _recorded_shape(files: list[Path]) -> tuple[int, int] | None:
     """Return the rows and columns of the recording from the settings beside the ROIs."""
     shapes = set()
-    for file in (file.with_name("ops.npy") for file in files):
-        if not file.is_file():
-            continue
-        ops = read_object_array(file)
-        entry = ops.item() if ops.size == 1 else None
-        sizes = (
-            [entry[key] for key in ("Ly", "Lx") if key in entry]
-            if isinstance(entry, Mapping)
-            else []
-        )
-        if len(sizes) < 2 or not all(_is_count(n) and n > 0 for n in sizes):
+    for place in (file.parent for file in files):
+        try:
+            settings = PlaneSettings(Folder(place, {None: place}), place)
+        except RecordingError as error:
+            raise RoiError(str(error)) from error
+        if settings.shape is not None:
+            shapes.add(settings.shape)
+        elif settings.values:
             raise RoiError(
-                f"{file}: no size of the recording in it (Ly and Lx were expected). Give "
+                f"{place / OPS}: no size of the recording in it (Ly and Lx were expected). Give "
                 "image_shape=(rows, columns)."
             )
-        shapes.add((int(sizes[0]), int(sizes[1])))
+    return one_shape(files[0].parent.parent, shapes)
+
+
+def one_shape(where: Path, shapes: set[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the size of the images of all planes, None if unknown.
+
+    Raises
+    ------
+    RoiError
+        If they differ.
+    """
     if len(shapes) > 1:
         raise RoiError(
-            f"{files[0].parent.parent}: planes of different sizes {sorted(shapes)}, which one "
-            "movie cannot hold. Give the folder of one plane."
+            f"{where}: planes of different sizes {sorted(shapes)}, which one movie cannot hold. "
+            "Give the folder of one plane."
         )
-    return shapes.pop() if shapes else None
+    return next(iter(shapes), None)
 
 
 def _chosen(path: Any, count: int, neurons: Any) -> list[int]:

@@ -1,0 +1,220 @@
+"""Results of another program in the times, pixels, planes and channels of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from calscipy import model
+from calscipy.attaching.results import Results
+from calscipy.errors import RoiError
+from calscipy.io.suite2p.tree import IMAGES, REGISTRATION
+from calscipy.ops._footprints import Footprints, _coords, footprints
+from calscipy.ops.rois import first_pixel
+
+VERB = "attach"
+
+
+class Fitted:
+    """Results in the times, pixels, planes and channels of a movie."""
+
+    def __init__(self, results: Results, movie: xr.DataArray) -> None:
+        self.results = results
+        self.movie = movie
+        self.masked = 0  # values that were set to NaN
+        self.corner = self._corner()  # what to add to the rows and columns of the results
+        self.rois = self._placed_rois() if model.ROIS in results.tree.children else None
+        self.makers: Mapping[str, Callable[[], xr.Dataset]] = {
+            model.TRACES: self._traces,
+            model.ROIS: self._rois,
+            IMAGES: self._images,
+            REGISTRATION: self._registration,
+        }
+
+    def _corner(self) -> tuple[int, int]:
+        """Return the recorded pixel that the first one of the results is."""
+        shape = self._image_shape()
+        if shape is None:  # ROIs count recorded pixels
+            return 0, 0
+        ours = tuple(self.movie.sizes[dim] for dim in (model.Y, model.X))
+        first = tuple(first_pixel(self.movie, dim, VERB) for dim in (model.Y, model.X))
+        if shape == ours:
+            return first[0], first[1]
+        lines = self.movie.attrs.get("lines_per_frame")
+        inside = all(a + n <= size for a, n, size in zip(first, ours, shape, strict=True))
+        if inside and (any(first) if lines is None else lines == shape[0]):
+            return 0, 0
+        raise RoiError(
+            f"attach: {self.results.program} worked on images of {shape[0]} x {shape[1]} pixels "
+            f"({self.results.path}), the movie of this session has {ours[0]} x {ours[1]}. Attach "
+            "the results to the recording, or the part of it, that they came from."
+        )
+
+    def _image_shape(self) -> tuple[int, int] | None:
+        tree = self.results.tree
+        if model.ROIS not in tree.children:
+            return None
+        stated = tree[model.ROIS][model.ROIS].attrs.get(model.IMAGE_SHAPE_ATTR)
+        return None if stated is None else (int(stated[0]), int(stated[1]))
+
+    def _plane_names(self, numbers: Any) -> np.ndarray:
+        """Return the names that the recording has for the planes of the results."""
+        numbers = np.asarray(numbers, np.int64)
+        labels = self.results.labels
+        named = None if labels is None else labels.coords.get(model.PLANE)
+        if named is None and model.PLANE in self.movie.coords:
+            named = self.movie[model.PLANE].variable
+        if named is None:
+            return numbers
+        names = np.atleast_1d(named.values)
+        if numbers.size and numbers.max() >= names.size:
+            raise RoiError(
+                f"attach: ROIs of plane {numbers.max()}, counted from 0, but the movie has "
+                f"{names.size} planes ({self.results.path})."
+            )
+        return names[numbers]
+
+    def _placed_rois(self) -> xr.DataArray:
+        """Return the ROIs in recorded pixels and planes."""
+        rois = self.results.tree[model.ROIS].to_dataset()[model.ROIS]
+        for dim, first in zip((model.Y, model.X), self.corner, strict=True):
+            attrs = rois[dim].attrs
+            rois = rois.assign_coords({dim: (model.PIXEL, rois[dim].values + first, attrs)})
+        if model.PLANE in rois.coords:
+            names = self._plane_names(rois[model.PLANE].values)
+            rois = rois.assign_coords({model.PLANE: (model.PIXEL, names)})
+        rois.attrs.pop(model.IMAGE_SHAPE_ATTR, None)
+        return rois
+
+    def _rois(self) -> xr.Dataset:
+        assert self.rois is not None
+        dataset = self.results.tree[model.ROIS].to_dataset()
+        dataset = dataset.assign_coords(self.rois.coords).assign({model.ROIS: self.rois})
+        for dim, first in zip((model.Y, model.X), self.corner, strict=True):
+            name = f"neuropil_{dim}"
+            if name in dataset:
+                dataset[name] = dataset[name] + first
+        return dataset
+
+    def _traces(self) -> xr.Dataset:
+        dataset = self.results.tree[model.TRACES].to_dataset()
+        plane = dataset.coords.get(model.PLANE)
+        dataset = dataset.drop_vars(
+            [model.TIME, model.Y, model.X, model.PLANE, model.TIME_OFFSET], errors="ignore"
+        )
+        coords, places = self._coords(dataset[model.NEURON].values)
+        if places is None and plane is not None and model.PLANE in self.movie.dims:
+            names = self._plane_names(plane.values)
+            index = list(self.movie.get_index(model.PLANE))
+            places = np.array([index.index(name) for name in names], np.int64)
+            coords[model.PLANE] = (model.NEURON, names)
+        dataset = dataset.assign_coords(coords)
+        valid = self._valid(places)
+        if valid is not None:
+            lost = np.atleast_2d(~valid).sum(axis=1)  # by plane
+            if places is None or valid.ndim == 1:
+                places = np.zeros(dataset.sizes[model.NEURON], np.int64)
+            self.masked = int(lost[places].sum())
+            for name, data in dataset.data_vars.items():
+                if data.dtype.kind == "f" and {model.NEURON, model.TIME} <= set(data.dims):
+                    dataset[name] = _masked(data, np.atleast_2d(valid), places)
+        dataset.attrs = {model.LATEST_ATTR: model.TRACES}
+        return dataset
+
+    def _coords(self, neurons: np.ndarray) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Return the coordinates that `extract` gives, and the place of each neuron's plane."""
+        times = model.seconds(self.movie, VERB)
+        if self.rois is None:
+            nothing = np.zeros(0, np.int64)
+            found = Footprints(nothing, nothing, nothing, nothing, np.zeros(0))
+        else:
+            found = footprints(self.movie, self.rois, VERB)
+            if not np.array_equal(found.neurons, neurons):
+                raise RoiError(
+                    f"{self.results.path}: {found.neurons.size} ROIs have pixels, there are traces "
+                    f"of {neurons.size} neurons. Take the files of one run."
+                )
+        coords = _coords(self.movie, times, found)
+        if self.rois is None:
+            coords = {name: value for name, value in coords.items() if not _is_of_neurons(value)}
+        coords.pop(model.CHANNEL, None)
+        channel = self._channel()
+        if channel is not None:
+            coords[model.CHANNEL] = channel
+        return coords, found.planes if self.rois is not None else None
+
+    def _channel(self) -> Any:
+        """Return the name of the channel that the traces are of, None if unknown."""
+        labels = self.results.labels
+        named = None if labels is None else labels.coords.get(model.CHANNEL)
+        if named is None and model.CHANNEL in self.movie.coords:
+            named = self.movie[model.CHANNEL].variable
+        if named is None or named.ndim == 0:
+            return None if named is None else named.values[()]
+        place = self.results.channel
+        return named.values[place] if place is not None and place < named.size else None
+
+    def _valid(self, places: np.ndarray | None) -> np.ndarray | None:
+        """Return which frames are valid, ``(frames,)`` or ``(plane, frames)``; None if all are."""
+        flags = model.valid_frames(self.movie)
+        if flags is None:
+            return None
+        order = [dim for dim in self.movie.dims if dim not in (model.Y, model.X)]
+        valid = xr.Variable(order, flags)
+        if model.CHANNEL in order:
+            names = list(np.atleast_1d(self.movie.get_index(model.CHANNEL)))
+            channel = self._channel()
+            here = [names.index(channel)] if channel in names else list(range(len(names)))
+            valid = valid.isel({model.CHANNEL: here}).all(model.CHANNEL)
+        if model.PLANE in valid.dims and places is None:
+            valid = valid.all(model.PLANE)
+        return valid.transpose(..., model.FRAMES).values
+
+    def _images(self) -> xr.Dataset:
+        dataset = self._in_planes(self.results.tree[IMAGES].to_dataset())
+        if self._image_shape() is None and self.results.labels is not None:
+            return dataset  # placed by the labels
+        coords = {}
+        for dim, first in zip((model.Y, model.X), self.corner, strict=True):
+            ours = self.movie.coords.get(dim)
+            if ours is not None and dataset.sizes[dim] == ours.size:
+                coords[dim] = ours.variable
+            elif ours is not None and not first:
+                size = model.pixel_size_um(ours)
+                coords[dim] = model.pixel_coordinate(dim, dataset.sizes[dim], size)
+        return dataset.assign_coords(coords)
+
+    def _registration(self) -> xr.Dataset:
+        dataset = self._in_planes(self.results.tree[REGISTRATION].to_dataset())
+        return dataset.assign_coords({model.TIME: self.movie[model.TIME].variable})
+
+    def _in_planes(self, dataset: xr.Dataset) -> xr.Dataset:
+        if model.PLANE not in dataset.coords:
+            return dataset
+        plane = dataset[model.PLANE]
+        names = self._plane_names(plane.values)
+        return dataset.assign_coords({model.PLANE: (plane.dims, names)})
+
+
+def _is_of_neurons(coordinate: Any) -> bool:
+    dims = coordinate.dims if isinstance(coordinate, xr.Variable) else coordinate[0]
+    return dims == model.NEURON or (isinstance(dims, tuple) and model.NEURON in dims)
+
+
+def _masked(data: xr.DataArray, valid: np.ndarray, places: np.ndarray) -> xr.DataArray:
+    """Set traces to NaN where the frame of their plane is not valid; lazy ones stay lazy."""
+    if data.chunks is None:
+        return data.where(xr.DataArray(valid[places], dims=(model.NEURON, model.TIME)))
+    rows = da.from_array(places, chunks=(data.variable.chunksizes[model.NEURON],))
+    table = rows.map_blocks(
+        _rows_of, valid, dtype=bool, new_axis=1, chunks=(*rows.chunks, (valid.shape[1],))
+    )
+    return data.where(xr.DataArray(table, dims=(model.NEURON, model.TIME)))
+
+
+def _rows_of(places: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return table[places]

@@ -1,0 +1,131 @@
+"""Results of another program, and what is known of the movie that it worked on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import xarray as xr
+
+from calscipy import model
+from calscipy.errors import ArgumentError, CalscipyWarning, warn
+from calscipy.io.labels import Labels
+from calscipy.io.suite2p import exported_from, open_suite2p
+from calscipy.io.suite2p.folders import MOVIE, STAT
+from calscipy.io.suite2p.tree import PROGRAM_ATTR, REGISTRATION, SETTINGS_ATTR
+
+Program = Literal["suite2p", "caiman"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What another program found, and what is known of the movie that it worked on."""
+
+    path: Path
+    program: Program
+    tree: xr.DataTree
+    planes: int  # of the movie that it worked on
+    channel: int | None = None  # the place of the channel that the traces are of, from 0 on
+    labels: Labels | None = None  # of a movie that calscipy wrote for it
+
+    @property
+    def frames(self) -> int:
+        """Frames that the program worked on, 0 if it is not known."""
+        for group, dim in ((model.TRACES, model.TIME), (REGISTRATION, model.FRAMES)):
+            if group in self.tree.children:
+                return self.tree[group].sizes[dim]
+        return 0
+
+    @property
+    def stated_program(self) -> str:
+        """Name and version of the program, where the files say it."""
+        for node in self.tree.children.values():
+            for data in node.data_vars.values():
+                if PROGRAM_ATTR in data.attrs:
+                    return str(data.attrs[PROGRAM_ATTR])
+        return self.program
+
+
+def open_results(path: Path, program: Program | None, rate: float) -> Results:
+    """Open results whose frame rate is that of the recording.
+
+    Raises
+    ------
+    ArgumentError
+        If the program is unknown.
+    RecordingError
+        If they cannot be read.
+    """
+    if program is not None and program not in get_args(Program):
+        raise ArgumentError(f"program must be one of {get_args(Program)}, got {program!r}")
+    if program is None:
+        program = "suite2p" if path.is_dir() or path.name in (STAT, MOVIE) else "caiman"
+    if program == "caiman":
+        from calscipy.io.caiman import open_caiman
+
+        tree = open_caiman(path, frame_rate=rate)
+        return Results(path, program, tree, planes=_planes_of(tree))
+    folder = path if path.is_dir() else path.parent
+    tree = open_suite2p(folder, frame_rate=rate, movie=False)
+    states = list(tree.attrs[SETTINGS_ATTR].values())
+    planes = states[0].get("nplanes")
+    planes = planes if isinstance(planes, int) and planes >= len(states) else len(states)
+    channel = states[0].get("functional_chan")
+    known = isinstance(channel, int) and states[0].get("nchannels") == 2
+    labels = exported_from(folder)
+    return Results(path, program, tree, planes, channel - 1 if known else None, labels)
+
+
+def _planes_of(tree: xr.DataTree) -> int:
+    for group in (model.ROIS, model.TRACES):
+        if group in tree.children and model.PLANE in tree[group].coords:
+            return int(tree[group][model.PLANE].max()) + 1
+    return 1
+
+
+def require_same_frames(results: Results, movie: xr.DataArray) -> None:
+    """Raise unless the results are of the frames and planes of a movie, naming both numbers.
+
+    Raises
+    ------
+    ArgumentError
+        Saying what to do.
+    """
+    frames, ours = results.frames, movie.sizes[model.FRAMES]
+    if not frames:
+        raise ArgumentError(
+            f"{results.path}: no traces in it. Run {results.program} to its end first."
+        )
+    if frames != ours:
+        planes = movie.sizes.get(model.PLANE, 1)
+        channels = movie.sizes.get(model.CHANNEL, 1)
+        hint = "Select those it saw with session.sel(time=...), or join them with calscipy.concat."
+        if frames == ours * planes * channels:
+            hint = (
+                f"It took {planes} planes and {channels} channels for frames: run it again with "
+                "nplanes and nchannels."
+            )
+        raise ArgumentError(
+            f"attach: {results.program} worked on {frames} frames ({results.path}), the movie of "
+            f"this session has {ours}. {hint}"
+        )
+    ours = movie.sizes.get(model.PLANE, 1)
+    if results.planes != ours:
+        raise ArgumentError(
+            f"attach: {results.program} worked on {results.planes} planes ({results.path}), the "
+            f"movie of this session has {ours}. Attach to the planes that it saw: "
+            "session.sel(plane=...)."
+        )
+
+
+def warn_of_another_source(results: Results, movie: xr.DataArray) -> None:
+    """Warn if calscipy wrote the movie for the program from another recording."""
+    stated = None if results.labels is None else results.labels.attrs.get(model.SOURCE_ATTR)
+    ours = movie.attrs.get(model.SOURCE_ATTR)
+    if stated is not None and ours is not None and stated != ours:
+        warn(
+            f"{results.path}: written from the recording {stated!r}, this one is {ours!r}. Attach "
+            "results to the recording they came from.",
+            CalscipyWarning,
+        )
