@@ -1,12 +1,18 @@
 """Calcium imaging on labelled, lazy arrays: one object per recording, methods that chain."""
 
-from calscipy import accessors, errors, photostimulation, prairieview
+from calscipy import accessors, errors, photostimulation, plotting, prairieview
 from calscipy._version import __version__
+from calscipy.attaching import attach
 from calscipy.blocks import gpu_available
 from calscipy.io.arrays import from_numpy
+from calscipy.io.csv import to_csv
 from calscipy.io.imagej import rois_from_imagej
-from calscipy.io.store import to_zarr
-from calscipy.io.suite2p import rois_from_suite2p
+from calscipy.io.netcdf import to_netcdf
+from calscipy.io.nwb import to_nwb
+from calscipy.io.store import to_zarr, to_zip
+from calscipy.io.store import verify_store as verify
+from calscipy.io.suite2p import rois_from_suite2p, to_suite2p
+from calscipy.io.tiff_writer import to_tiff
 from calscipy.joining import concat
 from calscipy.model import frame_rate
 from calscipy.ops import (
@@ -81,6 +87,7 @@ __all__ = [
     "__version__",
     "align",
     "apply_shifts",
+    "attach",
     "average",
     "baseline",
     "bin",
@@ -125,6 +132,7 @@ __all__ = [
     "onsets",
     "perona_malik",
     "photostimulation",
+    "plotting",
     "prairieview",
     "preview",
     "project",
@@ -145,8 +153,15 @@ __all__ = [
     "subtract_background",
     "subtract_neuropil",
     "summary",
+    "to_csv",
     "to_frames",
+    "to_netcdf",
+    "to_nwb",
+    "to_suite2p",
+    "to_tiff",
     "to_trials",
     "to_zarr",
+    "to_zip",
+    "verify",
     "waveforms",
 ]

@@ -24,7 +24,7 @@ VOLTAGE, STIMULUS = "voltage", "stimulus"
 LINESCAN, BRIGHTNESS = "linescan", "brightness"
 GROUPS = (MOVIE, TRACES, EVENTS, ROIS, VOLTAGE, STIMULUS, LINESCAN, BRIGHTNESS)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: stores have a manifest
 SCHEMA_ATTR = "calscipy_schema_version"
 COMPLETE_ATTR = "calscipy_complete"
 SOURCE_ATTR = "source"

@@ -47,13 +47,15 @@ class ImagingSession:
         Parameters
         ----------
         path : path
-            A PrairieView folder or its master XML, a TIFF file or a folder of TIFF files, or a
-            calscipy zarr store.
+            A PrairieView folder or its master XML; TIFF files or a folder of them; a calscipy
+            store, zipped or not; results of suite2p or CaImAn; NWB; our netCDF; ``.bin`` of 0.3.5.
         **options
             ``chunks``: ``"frames"`` (default), ``"time"`` for work along time, a mapping by
             dimension, or None for no dask. PrairieView: ``cycles`` to select cycles, and
-            ``check="headers"`` to look into every file. TIFF: ``frame_rate`` in Hz (required),
-            ``channels``, ``planes`` and ``microns_per_pixel``.
+            ``check="headers"`` to look into every file. Stores: ``verify="full"`` to compare
+            checksums. TIFF and binary files, for what they do not say: ``frame_rate`` in Hz,
+            ``channels``, ``planes`` and ``microns_per_pixel``. An unknown option is an error that
+            names those there are.
 
         Raises
         ------
@@ -94,7 +96,8 @@ class ImagingSession:
             "overwrite": overwrite,
             "progress": progress,
         }
-        return type(self)(open_store(save_tree(self.tree, path, groups=groups, **how)))
+        saved: Any = save_tree(self.tree, path, groups=groups, **how)
+        return type(self)(open_store(saved))
 
     def assign(self, **variables: GroupValue) -> ImagingSession:
         """Return a session with further variables.

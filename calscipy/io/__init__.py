@@ -16,8 +16,11 @@ from calscipy.io.binary import SUFFIX as BINARY
 from calscipy.io.binary import is_binary_folder, open_binary
 from calscipy.io.caiman import is_caiman, open_caiman
 from calscipy.io.chunks import Chunks, chunk_movie
+from calscipy.io.netcdf import is_netcdf, open_netcdf
+from calscipy.io.nwb import is_nwb, open_nwb
 from calscipy.io.prairieview.linescan import chunk_line_scans
 from calscipy.io.prairieview.voltage import chunk_voltage
+from calscipy.io.suite2p import is_suite2p, open_suite2p
 from calscipy.io.tiff import SUFFIXES, open_tiff
 
 
@@ -37,8 +40,8 @@ def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.Da
         raise ArgumentError(
             f"{path}: open takes the options {('chunks', *kind.options)} here, got {unknown}."
         )
-    if kind.open is store.open_store:
-        return store.open_store(path, chunks=chunks)
+    if kind.chunks:
+        return kind.open(path, chunks=chunks, **options)
     tree = kind.open(path, **options)
     groups = {"/": xr.Dataset(attrs=tree.attrs)}
     for name, node in tree.children.items():
@@ -65,6 +68,7 @@ class Format:
     fits: Callable[[Path], bool]
     open: Callable[..., xr.DataTree]
     options: tuple[str, ...] = ()
+    chunks: bool = False  # the file has blocks of its own, which its opener knows
 
 
 def _opener(path: Path) -> Format:
@@ -103,7 +107,14 @@ def _open_prairieview(path: Path, **options: Any) -> xr.DataTree:
 
 # Looked through in this order; the first that fits opens the path. `chunks` is applied to all.
 FORMATS = (
-    Format("calscipy's zarr stores", store.is_store, store.open_store),
+    Format(
+        "calscipy's zarr stores",
+        store.is_store,
+        store.open_store,
+        ("verify",),
+        chunks=True,
+    ),
+    Format("folders of suite2p", is_suite2p, open_suite2p, ("frame_rate", "movie")),
     Format(
         "binary files (.bin) of CalSciPy",
         _is_binary,
@@ -111,6 +122,8 @@ FORMATS = (
         ("frame_rate", "frames", "y", "x", "dtype", "channels", "planes", "microns_per_pixel"),
     ),
     Format("results of CaImAn (HDF5)", is_caiman, open_caiman, ("frame_rate",)),
+    Format("NWB files", is_nwb, open_nwb, ("movie", "segmentation"), chunks=True),
+    Format("netCDF files of calscipy", is_netcdf, open_netcdf, chunks=True),
     Format(
         "TIFF files and folders of them",
         _is_tiff,
