@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import calscipy
@@ -38,6 +39,7 @@ myst_heading_anchors = 3
 
 # Every block of code runs when the pages are built, in an empty folder, and an error ends the build.
 # docs/_examples holds the recordings that they open.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE / "_examples"), str(HERE.parent)])
 nb_execution_mode = "cache"
 nb_execution_in_temp = True

@@ -54,3 +54,18 @@ def experiment():
     protocol.save("targets")
     play_protocol(protocol, "TSeries-002", answering=[2, 7], decay=0.3, burst_rate=0.05, **settings)
     return rois, pixels, volts, image, protocol
+
+
+def suite2p_results(folder, truth: GroundTruth) -> None:
+    """Write what suite2p would have found: all cells of the truth, the last one no cell."""
+    plane = folder / "plane0"
+    cells = [np.nonzero(truth.labels.values == n) for n in truth.f0.neuron.values]
+    stat = [{"ypix": y, "xpix": x, "lam": np.ones(y.size, "f4")} for y, x in cells]
+    np.save(plane / "stat.npy", np.array(stat, dtype=object), allow_pickle=True)
+    fluorescence = (truth.f0 * (1 + truth.dfof)).values.astype("f4")
+    np.save(plane / "F.npy", fluorescence)
+    np.save(plane / "Fneu.npy", np.full_like(fluorescence, 50))
+    np.save(plane / "spks.npy", np.zeros_like(fluorescence))
+    accepted = np.ones(len(cells))
+    accepted[-1] = 0
+    np.save(plane / "iscell.npy", np.stack([accepted, np.full(len(cells), 0.9)], axis=1))
