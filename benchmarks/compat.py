@@ -4,8 +4,8 @@
 
 The naive functions are those that the tests compare with, `tests/compat/reference.py`: the
 definitions of CalSciPy 0.3.5 in plain NumPy and SciPy. Times are medians of several rounds, in each
-of which every run takes its turn, warm. Calls of a few microseconds (names, single numbers, objects)
-are left out: there is nothing to win or to lose.
+of which every run takes its turn, warm. Calls of a few microseconds (names, single numbers,
+objects) are left out: there is nothing to win or to lose.
 """
 
 import argparse
@@ -67,7 +67,10 @@ class Scene:
             [rng.random((3, 500), dtype="f4") for _ in range(10)] for _ in range(neurons)
         ]
         self.images = rng.integers(0, 4000, (frames, *shape), dtype="u2")
-        self.waveforms = [self.traces[row : row + 1, :200] for row in range(min(neurons, 40))]
+        self.waveforms = [
+            np.lib.stride_tricks.sliding_window_view(row[:400], 200)[::10].copy()
+            for row in self.traces[:40]
+        ]
         self.few = min(neurons, SLOW)
         self.share = self.few / neurons
 
@@ -280,13 +283,18 @@ def shape_rows(scene: Scene, naive: Any) -> list[Row]:
     ]
 
 
+def analog_signals(samples: int) -> dict[str, np.ndarray]:
+    at = np.arange(samples)
+    return {name: np.sin(at / period) for name, period in (("LFP", 7), ("lick", 50), ("run", 900))}
+
+
 def first(values: np.ndarray) -> float:
     return values[0] + values[-1]
 
 
-def file_rows(scene: Scene, naive: Any, folder: Path) -> list[Row]:
+def file_rows(scene: Scene, naive: Any, folder: Path, scans: int) -> list[Row]:
     number = iter(range(10**6))
-    images = scene.images
+    images = np.tile(scene.images, (4, 1, 1))
 
     def new(suffix: str) -> Path:
         return folder / f"file{next(number)}{suffix}"
@@ -294,8 +302,8 @@ def file_rows(scene: Scene, naive: Any, folder: Path) -> list[Row]:
     binary, stack = folder / "read.bin", folder / "read.tif"
     io_tools.save_binary(binary, images)
     naive.save_images(stack, images)
-    recording = write_recording(folder / "mouse", frames=len(images), shape=(256, 256), neurons=1)
-    analog = write_voltage(recording.folder, {"LFP": np.sin(np.arange(20_000))}, rate=1000)
+    recording = write_recording(folder / "mouse", frames=scans, shape=(32, 32), neurons=1)
+    analog = write_voltage(recording.folder, analog_signals(100 * scans), rate=1000)
     times = data.extract_frame_times(recording.xml).index.to_numpy()
     table = data.load_voltage_recording(analog.table)
     frames = data.extract_frame_times(recording.xml)
@@ -356,6 +364,7 @@ def main(
     frames: int = 120,
     shape: tuple[int, int] = (256, 256),
     repeats: int = 5,
+    scans: int = 2000,
 ) -> list[dict[str, Any]]:
     """Print the table and return its lines."""
     naive = load_reference()
@@ -369,7 +378,7 @@ def main(
                 event_rows(scene, naive),
                 movie_rows(scene, naive),
                 shape_rows(scene, naive),
-                file_rows(scene, naive, Path(folder)),
+                file_rows(scene, naive, Path(folder), scans),
             )
         ]
     table = [line for part in tables for line in part]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -64,7 +63,7 @@ class ImagingSession:
         StoreError
             If the store is incomplete or of a newer schema.
         """
-        return cls(io.open_path(Path(path), **options))
+        return cls(io.open_path(path, **options))
 
     def save(
         self,

@@ -18,14 +18,11 @@ from calscipy.attaching.results import (
 )
 from calscipy.errors import ArgumentError
 from calscipy.history import append, history_line
-from calscipy.io.suite2p.tree import IMAGES, REGISTRATION, SETTINGS_ATTR
 
 if TYPE_CHECKING:
     from calscipy.session import ImagingSession
 
 __all__ = ["attach"]
-
-GROUPS = (model.TRACES, model.ROIS, IMAGES, REGISTRATION)  # that results may have
 
 
 def attach(
@@ -52,8 +49,9 @@ def attach(
     Returns
     -------
     ImagingSession
-        With the groups that the program has: ``traces`` (of all ROIs, cells or not), ``rois``,
-        ``images`` and ``registration``, see `calscipy.io.suite2p.open_suite2p`. Times, epochs and
+        With all groups of the results, see `calscipy.io.suite2p.open_suite2p` and
+        `calscipy.io.caiman.open_caiman`: ``traces`` and ``rois`` (cells or not), ``images`` and
+        others. Times, epochs and
         ``time_offset`` (line and plane delay) are those of the recording, as `extract` gives them;
         ROIs count recorded pixels. Where a neuron's frame is not ``valid``, its traces are NaN: the
         program has worked on whatever the file held there. History says where they came from.
@@ -91,30 +89,25 @@ def attach(
     """
     tree = session.tree
     movie = trees.variable(tree, model.MOVIE, model.MOVIE)
-    present = [name for name in (*GROUPS, model.EVENTS) if name in tree.children]
-    if present and not replace:
-        raise ArgumentError(
-            f"attach: this session has {present} already. Attach to the recording alone, or give "
-            "replace=True to put the results in their place."
-        )
     results = open_results(Path(path), program, model.frame_rate(movie, VERB))
     require_same_frames(results, movie)
     warn_of_another_source(results, movie)
+    here = [name for name in (*results.tree.children, model.EVENTS) if name in tree.children]
+    if here and not replace:
+        raise ArgumentError(
+            f"attach: this session has {sorted(here)} already. Attach to the recording alone, or "
+            "give replace=True to put the results in their place."
+        )
     fitted = Fitted(results, movie)
-    groups = {name: make() for name, make in fitted.makers.items() if name in results.tree.children}
-    line = history_line(
-        VERB,
-        {
-            "path": results.path,
-            "program": results.stated_program,
-            "masked": fitted.masked or None,
-        },
-    )
-    before = None if results.labels is None else results.labels.attrs.get("history")
+    groups = fitted.groups()
+    arguments = {"path": results.path, "program": results.stated_program}
+    line = history_line(VERB, {**arguments, "masked": fitted.masked or None})
+    before = None if results.export is None else results.export.labels.attrs.get("history")
     groups = {name: _with_history(dataset, before, line) for name, dataset in groups.items()}
-    changed = trees.rebuilt(tree, groups, without=tuple(present))
-    if SETTINGS_ATTR in results.tree.attrs:
-        changed.attrs = changed.attrs | {SETTINGS_ATTR: results.tree.attrs[SETTINGS_ATTR]}
+    changed = trees.rebuilt(tree, groups, without=tuple(here))
+    known = (model.SCHEMA_ATTR, model.SOURCE_ATTR)  # of the recording
+    more = {name: value for name, value in results.tree.attrs.items() if name not in known}
+    changed.attrs = changed.attrs | more
     return type(session)(changed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import dask.array as da
@@ -12,7 +11,6 @@ import xarray as xr
 from calscipy import model
 from calscipy.attaching.results import Results
 from calscipy.errors import RoiError
-from calscipy.io.suite2p.tree import IMAGES, REGISTRATION
 from calscipy.ops._footprints import Footprints, _coords, footprints
 from calscipy.ops.rois import first_pixel
 
@@ -28,11 +26,13 @@ class Fitted:
         self.masked = 0  # values that were set to NaN
         self.corner = self._corner()  # what to add to the rows and columns of the results
         self.rois = self._placed_rois() if model.ROIS in results.tree.children else None
-        self.makers: Mapping[str, Callable[[], xr.Dataset]] = {
-            model.TRACES: self._traces,
-            model.ROIS: self._rois,
-            IMAGES: self._images,
-            REGISTRATION: self._registration,
+
+    def groups(self) -> dict[str, xr.Dataset]:
+        """Return all groups of the results, by name."""
+        special = {model.TRACES: self._traces, model.ROIS: self._rois}
+        return {
+            name: special[name]() if name in special else self._placed(node.to_dataset())
+            for name, node in self.results.tree.children.items()
         }
 
     def _corner(self) -> tuple[int, int]:
@@ -64,8 +64,8 @@ class Fitted:
     def _plane_names(self, numbers: Any) -> np.ndarray:
         """Return the names that the recording has for the planes of the results."""
         numbers = np.asarray(numbers, np.int64)
-        labels = self.results.labels
-        named = None if labels is None else labels.coords.get(model.PLANE)
+        export = self.results.export
+        named = None if export is None else export.labels.coords.get(model.PLANE)
         if named is None and model.PLANE in self.movie.coords:
             named = self.movie[model.PLANE].variable
         if named is None:
@@ -107,55 +107,71 @@ class Fitted:
             [model.TIME, model.Y, model.X, model.PLANE, model.TIME_OFFSET], errors="ignore"
         )
         coords, places = self._coords(dataset[model.NEURON].values)
-        if places is None and plane is not None and model.PLANE in self.movie.dims:
+        if self.rois is None and plane is not None and model.PLANE in self.movie.dims:
             names = self._plane_names(plane.values)
             index = list(self.movie.get_index(model.PLANE))
             places = np.array([index.index(name) for name in names], np.int64)
             coords[model.PLANE] = (model.NEURON, names)
-        dataset = dataset.assign_coords(coords)
-        valid = self._valid(places)
-        if valid is not None:
-            lost = np.atleast_2d(~valid).sum(axis=1)  # by plane
-            if places is None or valid.ndim == 1:
-                places = np.zeros(dataset.sizes[model.NEURON], np.int64)
-            self.masked = int(lost[places].sum())
-            for name, data in dataset.data_vars.items():
-                if data.dtype.kind == "f" and {model.NEURON, model.TIME} <= set(data.dims):
-                    dataset[name] = _masked(data, np.atleast_2d(valid), places)
-        dataset.attrs = {model.LATEST_ATTR: model.TRACES}
+        dataset = self._without_damage(dataset.assign_coords(coords), places)
+        latest = dataset.attrs.get(model.LATEST_ATTR, model.TRACES)
+        dataset.attrs = {model.LATEST_ATTR: latest}
         return dataset
+
+    def _without_damage(self, dataset: xr.Dataset, places: np.ndarray | None) -> xr.Dataset:
+        """Set traces to NaN where the frame of their plane, -1 for any of them, is not valid."""
+        valid = self._valid(places)
+        if valid is None:
+            return dataset
+        if valid.ndim == 1 or places is None:
+            valid = np.atleast_2d(valid)
+            places = np.zeros(dataset.sizes[model.NEURON], np.int64)
+        table = np.vstack([valid, valid.all(axis=0)])
+        self.masked = int((~table).sum(axis=1)[places].sum())
+        changed = {
+            name: _masked(data, table, places)
+            for name, data in dataset.data_vars.items()
+            if data.dtype.kind == "f" and {model.NEURON, model.TIME} <= set(data.dims)
+        }
+        return dataset.assign(changed)
 
     def _coords(self, neurons: np.ndarray) -> tuple[dict[str, Any], np.ndarray | None]:
         """Return the coordinates that `extract` gives, and the place of each neuron's plane."""
         times = model.seconds(self.movie, VERB)
-        if self.rois is None:
-            nothing = np.zeros(0, np.int64)
-            found = Footprints(nothing, nothing, nothing, nothing, np.zeros(0))
-        else:
+        nothing = np.zeros(0, np.int64)
+        found = Footprints(nothing, nothing, nothing, nothing, np.zeros(0))
+        if self.rois is not None:
             found = footprints(self.movie, self.rois, VERB)
-            if not np.array_equal(found.neurons, neurons):
+            if not np.isin(found.neurons, neurons).all():
                 raise RoiError(
-                    f"{self.results.path}: {found.neurons.size} ROIs have pixels, there are traces "
-                    f"of {neurons.size} neurons. Take the files of one run."
+                    f"{self.results.path}: ROIs of {found.neurons.size} neurons, but traces of "
+                    f"{neurons.size} others. Take the files of one run."
                 )
         coords = _coords(self.movie, times, found)
-        if self.rois is None:
-            coords = {name: value for name, value in coords.items() if not _is_of_neurons(value)}
         coords.pop(model.CHANNEL, None)
         channel = self._channel()
         if channel is not None:
             coords[model.CHANNEL] = channel
-        return coords, found.planes if self.rois is not None else None
+        places = found.planes
+        if self.rois is None:
+            coords = {name: value for name, value in coords.items() if not _is_of_neurons(value)}
+        elif not np.array_equal(found.neurons, neurons):  # some neurons have no pixel
+            labels = xr.Dataset(coords=coords).reindex({model.NEURON: neurons})
+            coords = {str(name): of for name, of in labels.coords.items()}
+            at = np.searchsorted(found.neurons, neurons).clip(max=found.neurons.size - 1)
+            known = found.neurons[at] == neurons
+            places = None if places is None else np.where(known, places[at], -1)
+        return coords, places
 
     def _channel(self) -> Any:
         """Return the name of the channel that the traces are of, None if unknown."""
-        labels = self.results.labels
-        named = None if labels is None else labels.coords.get(model.CHANNEL)
-        if named is None and model.CHANNEL in self.movie.coords:
-            named = self.movie[model.CHANNEL].variable
+        place, export = self.results.channel, self.results.export
+        if export is not None and place is not None:
+            name = export.name_of(model.CHANNEL, place)
+            if name is not None:
+                return name
+        named = self.movie.coords.get(model.CHANNEL)
         if named is None or named.ndim == 0:
             return None if named is None else named.values[()]
-        place = self.results.channel
         return named.values[place] if place is not None and place < named.size else None
 
     def _valid(self, places: np.ndarray | None) -> np.ndarray | None:
@@ -174,23 +190,24 @@ class Fitted:
             valid = valid.all(model.PLANE)
         return valid.transpose(..., model.FRAMES).values
 
-    def _images(self) -> xr.Dataset:
-        dataset = self._in_planes(self.results.tree[IMAGES].to_dataset())
-        if self._image_shape() is None and self.results.labels is not None:
-            return dataset  # placed by the labels
-        coords = {}
+    def _placed(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Return images, shifts and the like in the planes, pixels and times of the recording."""
+        dataset = self._in_planes(dataset)
+        coords: dict[str, Any] = {}
+        if model.TIME in dataset.coords:
+            times = self.movie[model.TIME].variable
+            coords[model.TIME] = (dataset[model.TIME].dims, times.values, times.attrs)
+        labelled = self._image_shape() is None and self.results.export is not None
         for dim, first in zip((model.Y, model.X), self.corner, strict=True):
             ours = self.movie.coords.get(dim)
-            if ours is not None and dataset.sizes[dim] == ours.size:
+            if labelled or ours is None or dim not in dataset.dims:
+                continue
+            if dataset.sizes[dim] == ours.size:
                 coords[dim] = ours.variable
-            elif ours is not None and not first:
+            elif not first:  # all of the recording, the movie is a part of it
                 size = model.pixel_size_um(ours)
                 coords[dim] = model.pixel_coordinate(dim, dataset.sizes[dim], size)
         return dataset.assign_coords(coords)
-
-    def _registration(self) -> xr.Dataset:
-        dataset = self._in_planes(self.results.tree[REGISTRATION].to_dataset())
-        return dataset.assign_coords({model.TIME: self.movie[model.TIME].variable})
 
     def _in_planes(self, dataset: xr.Dataset) -> xr.Dataset:
         if model.PLANE not in dataset.coords:
@@ -206,7 +223,10 @@ def _is_of_neurons(coordinate: Any) -> bool:
 
 
 def _masked(data: xr.DataArray, valid: np.ndarray, places: np.ndarray) -> xr.DataArray:
-    """Set traces to NaN where the frame of their plane is not valid; lazy ones stay lazy."""
+    """Set traces to NaN where the frame of their plane is not valid; lazy ones stay lazy.
+
+    ``valid`` is of shape ``(planes, frames)``, ``places`` names one of its rows for each neuron.
+    """
     if data.chunks is None:
         return data.where(xr.DataArray(valid[places], dims=(model.NEURON, model.TIME)))
     rows = da.from_array(places, chunks=(data.variable.chunksizes[model.NEURON],))

@@ -10,9 +10,9 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, warn
-from calscipy.io.labels import Labels
-from calscipy.io.suite2p import exported_from, open_suite2p
+from calscipy.io.suite2p import open_suite2p
 from calscipy.io.suite2p.folders import MOVIE, STAT
+from calscipy.io.suite2p.labels import Export, exported_from
 from calscipy.io.suite2p.tree import PROGRAM_ATTR, REGISTRATION, SETTINGS_ATTR
 
 Program = Literal["suite2p", "caiman"]
@@ -27,7 +27,7 @@ class Results:
     tree: xr.DataTree
     planes: int  # of the movie that it worked on
     channel: int | None = None  # the place of the channel that the traces are of, from 0 on
-    labels: Labels | None = None  # of a movie that calscipy wrote for it
+    export: Export | None = None  # if calscipy wrote the movie for it
 
     @property
     def frames(self) -> int:
@@ -71,10 +71,13 @@ def open_results(path: Path, program: Program | None, rate: float) -> Results:
     states = list(tree.attrs[SETTINGS_ATTR].values())
     planes = states[0].get("nplanes")
     planes = planes if isinstance(planes, int) and planes >= len(states) else len(states)
+    export = exported_from(folder)
     channel = states[0].get("functional_chan")
-    known = isinstance(channel, int) and states[0].get("nchannels") == 2
-    labels = exported_from(folder)
-    return Results(path, program, tree, planes, channel - 1 if known else None, labels)
+    if export is not None:
+        place: int | None = export.functional
+    else:
+        place = channel - 1 if channel in (1, 2) and states[0].get("nchannels") == 2 else None
+    return Results(path, program, tree, planes, place, export)
 
 
 def _planes_of(tree: xr.DataTree) -> int:
@@ -121,7 +124,7 @@ def require_same_frames(results: Results, movie: xr.DataArray) -> None:
 
 def warn_of_another_source(results: Results, movie: xr.DataArray) -> None:
     """Warn if calscipy wrote the movie for the program from another recording."""
-    stated = None if results.labels is None else results.labels.attrs.get(model.SOURCE_ATTR)
+    stated = None if results.export is None else results.export.labels.attrs.get(model.SOURCE_ATTR)
     ours = movie.attrs.get(model.SOURCE_ATTR)
     if stated is not None and ours is not None and stated != ours:
         warn(

@@ -10,6 +10,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+from dask.base import normalize_token
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import is_cupy
@@ -108,9 +109,9 @@ class _Frames:
     arguments: Mapping[str, Any]
     tail: tuple[int, ...] | None
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
+    def __dask_tokenize__(self) -> Any:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
-        return name, str(self.dtype), sorted(self.arguments.items()), self.tail
+        return normalize_token((name, str(self.dtype), dict(self.arguments), self.tail))
 
     def __call__(self, block: np.ndarray, numbers: np.ndarray, shared: Any = None) -> np.ndarray:
         arguments = dict(self.arguments) | ({} if shared is None else {"shared": shared})

@@ -14,6 +14,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import normalize_token
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
@@ -101,8 +102,13 @@ def along_time(
     lazy = [o if isinstance(o, da.Array) else da.from_array(o, chunks=chunks) for o in operands]
     lazy = [o if o.chunks == chunks else o.rechunk(chunks) for o in lazy]
     lazy += [_lazy_mask(mask, data.shape, chunks) for mask in given]
+    # Without a token dask takes the text of `rows`, an address in it: names would never come again.
     return da.map_blocks(
-        rows, *lazy, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype), name=None
+        rows,
+        *lazy,
+        dtype=dtype,
+        meta=np.empty((0,) * data.ndim, dtype),
+        token="calscipy-rows",
     )
 
 
@@ -127,12 +133,13 @@ class _Rows:
     names: Names | None
     flagged: Callable[[str], None] | None
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
+    def __dask_tokenize__(self) -> Any:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
         parts = [(part.start, part.stop) for part in self.parts]
         kinds = (str(self.dtype), str(self.work))
         words = (self.verb, self.names, self.flagged)
-        return name, parts, kinds, dict(self.arguments), self.masked, words
+        # Normalised, as dask takes the text of what it gets here: functions have addresses in it.
+        return normalize_token((name, parts, kinds, dict(self.arguments), self.masked, words))
 
     def __call__(self, *given: Any, threads: int = 1, block_info: Any = None) -> np.ndarray:
         operands = [on_host(rows) for rows in given[: len(self.masked)]]

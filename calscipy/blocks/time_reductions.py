@@ -9,6 +9,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import normalize_token
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
@@ -61,7 +62,7 @@ def reduce_time(
         drop_axis=data.ndim - 1,
         dtype=dtype,
         meta=np.empty((0,) * (data.ndim - 1), dtype),
-        name=None,
+        token="calscipy-reduction",  # else dask takes the text of `reduction`, an address in it
     )
 
 
@@ -74,9 +75,9 @@ class _Reduction:
     work: np.dtype
     arguments: Mapping[str, Any]
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
+    def __dask_tokenize__(self) -> Any:
         name = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
-        return name, str(self.dtype), str(self.work), dict(self.arguments)
+        return normalize_token((name, str(self.dtype), str(self.work), dict(self.arguments)))
 
     def __call__(self, *rows: Any, threads: int = 1) -> np.ndarray:
         data, *others = (on_host(r) for r in rows)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from calscipy.blocks.memory import empty_block
 from calscipy.compat._common import by_rows, given_back, note
 from calscipy.kernels import event_lists, rates, waveforms
 from calscipy.kernels.baseline import as_float
@@ -99,10 +100,10 @@ def calculate_firing_rates(
     >>> calculate_firing_rates(np.array([[0.0, 0.5]])).tolist()
     [[0.0, 15.0]]
     """
-    probabilities = as_float(spike_probability_matrix)
+    f = as_float(spike_probability_matrix)
     if in_place:
-        probabilities = given_back(probabilities, spike_probability_matrix, in_place)
-    return np.multiply(probabilities, frame_rate, out=probabilities if in_place else None)
+        f = given_back(f, spike_probability_matrix, in_place)
+    return np.multiply(f, frame_rate, out=f if in_place else empty_block(f.shape, f.dtype))
 
 
 def calculate_mean_firing_rates(firing_matrix: np.ndarray) -> np.ndarray:
@@ -274,7 +275,7 @@ def get_num_events(event_indices: Iterable[Iterable[int]]) -> np.ndarray:
     >>> get_num_events([[15, 30, 90], []]).tolist()
     [3, 0]
     """
-    return np.array(list(map(len, event_indices)), dtype=np.int64)  # type: ignore[arg-type]
+    return np.fromiter(map(len, event_indices), np.int64)  # type: ignore[arg-type]
 
 
 def identify_events(

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
+from calscipy.blocks.memory import empty_block
 from calscipy.errors import ArgumentError, RecordingError
 from calscipy.io.binary_sizes import KEYS, find_layout, given_numbers
 from calscipy.io.binary_writer import to_binary
@@ -70,7 +71,10 @@ def load_binary(
     shape = layout.frames, layout.y, layout.x
     if mapped:
         return np.memmap(file, layout.dtype, mode, shape=shape)
-    return np.fromfile(file, layout.dtype).reshape(shape)
+    images = empty_block(shape, layout.dtype)
+    with file.open("rb") as stream:
+        stream.readinto(images.data)
+    return images
 
 
 def load_images(path: PathLike) -> np.ndarray:

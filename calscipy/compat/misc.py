@@ -115,15 +115,14 @@ def generate_blocks(
     Returns
     -------
     iterator
-        Of tuples; of views of an array.
+        Of parts of the sequence, of its kind; of tuples if it has no length.
 
     Examples
     --------
-    >>> list(generate_blocks(range(7), 3, 1))
-    [(0, 1, 2), (2, 3, 4), (4, 5, 6)]
+    >>> list(generate_blocks([0, 1, 2, 3, 4, 5, 6], 3, 1))
+    [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
     """
-    array = isinstance(sequence, np.ndarray)
-    whole: Any = sequence if array else tuple(sequence)
+    whole: Any = sequence if hasattr(sequence, "__getitem__") else tuple(sequence)
     return map(whole.__getitem__, block_slices(len(whole), block_size, block_buffer))
 
 
@@ -142,13 +141,13 @@ def generate_overlapping_blocks(
     Returns
     -------
     iterator
-        Of tuples; of views of an array. 0.3.5 filled blocks at the ends up with the number 0,
-        which as an index is the first frame; here they hold elements of the sequence alone.
+        Of parts of the sequence. 0.3.5 filled blocks at the ends up with the number 0, which as
+        an index is the first frame; here they hold elements of the sequence alone.
 
     Examples
     --------
     >>> list(generate_overlapping_blocks("abcd", 3, 2))
-    [('a', 'b', 'c'), ('b', 'c', 'd')]
+    ['abc', 'bcd']
     """
     return generate_blocks(sequence, block_size, block_buffer)
 

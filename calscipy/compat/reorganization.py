@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from calscipy import ops
 from calscipy.errors import ArgumentError
 from calscipy.kernels.event_lists import as_events, event_raster
+from calscipy.kernels.factors import joined_component
 
 
 def generate_raster(
@@ -102,14 +102,19 @@ def merge_factorized_matrices(
         Numbers, where 0.3.5 returned objects. Where a trial has fewer frames in some neurons, what
         they lack is NaN.
 
+    Raises
+    ------
+    ArgumentError
+        Naming the neurons without the component, or with fewer trials than the first one.
+
     Examples
     --------
     >>> merge_factorized_matrices([[np.array([[1, 2], [5, 6]]), np.array([[3], [7]])]], 1).tolist()
     [[5, 6, 7]]
     """
-    how = {"components": components, "unequal": "pad"}
-    joined = ops.join_components(factorized_traces, frame_rate=1.0, **how)  # type: ignore[arg-type]
-    return joined.values if isinstance(components, Iterable) else joined.values[0]
+    if isinstance(components, Iterable):
+        return np.stack([joined_component(factorized_traces, one) for one in components])
+    return joined_component(factorized_traces, components)
 
 
 def merge_tensor(traces_as_tensor: np.ndarray) -> np.ndarray:
@@ -132,9 +137,9 @@ def merge_tensor(traces_as_tensor: np.ndarray) -> np.ndarray:
     [[0, 1, 4, 5], [2, 3, 6, 7]]
     """
     tensor = np.asarray(traces_as_tensor)
-    if tensor.ndim != 3 or not len(tensor):
+    if tensor.ndim != 3 or not tensor.size:
         raise ArgumentError(
             "merge_tensor needs trials as an array (trials, neurons, frames), got the shape "
             f"{tensor.shape}."
         )
-    return np.concatenate(tensor, axis=1)
+    return np.array(tensor.transpose(1, 0, 2), order="C").reshape(tensor.shape[1], -1)

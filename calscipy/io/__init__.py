@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,14 @@ from calscipy.io.netcdf import is_netcdf, open_netcdf
 from calscipy.io.nwb import is_nwb, open_nwb
 from calscipy.io.prairieview.linescan import chunk_line_scans
 from calscipy.io.prairieview.voltage import chunk_voltage
+from calscipy.io.store.remote_place import is_remote
 from calscipy.io.suite2p import is_suite2p, open_suite2p
 from calscipy.io.tiff import SUFFIXES, open_tiff
 
 
-def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.DataTree:
+def open_path(
+    path: str | os.PathLike[str], *, chunks: Chunks = "frames", **options: Any
+) -> xr.DataTree:
     """Open whatever lies at a path as the tree of a session.
 
     Raises
@@ -34,6 +38,9 @@ def open_path(path: Path, *, chunks: Chunks = "frames", **options: Any) -> xr.Da
     ArgumentError
         For an option that this kind of recording does not take.
     """
+    if is_remote(path):
+        return store.open_store(path, chunks=chunks, **options)
+    path = Path(path)
     kind = _opener(path)
     unknown = sorted(set(options) - set(kind.options))
     if unknown:

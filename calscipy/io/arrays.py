@@ -9,6 +9,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
+from calscipy.io.movie_options import is_positive, pixel_coordinates, pixel_sizes
 
 _MOVIE_DIMS = {
     3: (model.FRAMES, model.Y, model.X),
@@ -52,7 +53,7 @@ def from_numpy(
     Raises
     ------
     ArgumentError
-        If the frame rate is not positive or the dimensions do not fit.
+        If the frame rate or the size of a pixel is not positive, or the dimensions do not fit.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def from_numpy(
     (('frames', 'y', 'x'), [0.0, 0.5, 1.0, 1.5])
     """
     array = array if hasattr(array, "dtype") else np.asarray(array)
-    if not (isinstance(frame_rate, int | float | np.number) and 0 < frame_rate < np.inf):
+    if not is_positive(frame_rate):
         raise ArgumentError(f"from_numpy needs frame_rate > 0 in Hz, got {frame_rate!r}")
     if dims is None:
         dims = (model.NEURON, model.TIME) if array.ndim == 2 else _MOVIE_DIMS.get(array.ndim)
@@ -79,13 +80,8 @@ def from_numpy(
     attrs = {"units": "s", "long_name": "time since the first frame"}
     coords: dict[str, Any] = {model.TIME: (along, times, attrs)}
     if model.kind(data) == "movie":
-        sizes = np.broadcast_to(
-            np.nan if microns_per_pixel is None else microns_per_pixel, (2,)
-        ).astype(float)
-        for dim, size in zip((model.Y, model.X), sizes, strict=True):
-            coords[dim] = model.pixel_coordinate(
-                dim, data.sizes[dim], float(size) if size > 0 else None
-            )
+        y, x = data.sizes[model.Y], data.sizes[model.X]
+        coords |= pixel_coordinates(y, x, pixel_sizes(microns_per_pixel))
     elif model.NEURON in dims:
         coords[model.NEURON] = (model.NEURON, np.arange(data.sizes[model.NEURON]))
     for dim in (model.CHANNEL, model.PLANE):

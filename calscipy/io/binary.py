@@ -113,7 +113,7 @@ def open_binary(
     chunks |= {model.FRAMES: min(sizes[model.FRAMES], per_chunk)}
     attrs = {"units": "count", "long_name": "fluorescence", model.SOURCE_ATTR: path.name}
     lazy = indexing.LazilyIndexedArray(array)
-    values = xr.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
+    values = xr.Variable(dims, lazy, attrs)
     movie = xr.DataArray(values) if labels is None else labels.label(values)
     if labels is None or names is not None:
         movie = movie.assign_coords(
@@ -123,6 +123,7 @@ def open_binary(
     if labels is None or microns is not None:
         movie = movie.assign_coords(pixel_coordinates(layout.y, layout.x, microns))
     movie = _with_time(path, movie, frame_rate, labels is not None)
+    movie.encoding["preferred_chunks"] = chunks
     dataset = movie.rename(model.MOVIE).to_dataset()
     dataset.attrs = {}
     source = {model.SOURCE_ATTR: movie.attrs.get(model.SOURCE_ATTR, path.name)}

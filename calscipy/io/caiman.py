@@ -20,7 +20,15 @@ from xarray.core import indexing
 from calscipy import model
 from calscipy.errors import CalscipyWarning, RecordingError, RoiError, first_few, warn
 from calscipy.io.caiman_images import OF_PIXELS, background, images
-from calscipy.io.caiman_values import Results, Values, is_group, is_single, read_settings, setting
+from calscipy.io.caiman_values import (
+    Results,
+    Sparse,
+    Values,
+    is_group,
+    is_single,
+    read_settings,
+    setting,
+)
 from calscipy.io.hdf5 import Hdf5Array, is_hdf5, load, opened, require_whole
 from calscipy.io.movie_options import contradicts, no_frame_rate, require_numbers
 from calscipy.io.optional import optional
@@ -115,12 +123,13 @@ def open_caiman(path: str | os.PathLike[str], *, frame_rate: float | None = None
         estimates = Values(file["estimates"], path)
         settings, left = read_settings(file, path)
         results = _results(path, estimates, Values(file, path), settings, left)
-        rate = _rate(path, frame_rate, setting(settings, "data", "fr"))
-        groups = {model.TRACES: _traces(results, estimates, rate)}
-        groups |= _rois(results, estimates)
-        groups |= background(results, estimates, groups[model.TRACES])
-        groups |= images(results, estimates)
+        shapes = estimates.sparse("A")
+        groups = {model.TRACES: _traces(results, estimates)}
+        groups |= background(results, estimates) | images(results, estimates)
         _list_rest(results, estimates)
+    rate = _rate(path, frame_rate, setting(settings, "data", "fr"))
+    groups |= _rois(results, shapes)
+    _add_times(groups, results, rate)
     _add_centres(groups)
     if results.left:
         warn(
@@ -193,7 +202,7 @@ def _rate(path: Path, given: float | None, stated: Any) -> float:
 # -- traces --------------------------------------------------------------------------------
 
 
-def _traces(results: Results, estimates: Values, rate: float) -> xr.Dataset:
+def _traces(results: Results, estimates: Values) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
     for name, (ours, long_name, more) in _TRACES.items():
         array = estimates.array(name)
@@ -210,10 +219,8 @@ def _traces(results: Results, estimates: Values, rate: float) -> xr.Dataset:
     if "residual" in variables:
         both = both + variables["residual"]
     attrs = {"units": "1", "long_name": "fluorescence", **results.program, **_REMOVED}
-    times = {"units": "s", "long_name": "time since the first frame"}
     coords: dict[str, Any] = {
-        model.NEURON: (model.NEURON, np.arange(results.neurons), {"long_name": "component"}),
-        model.TIME: (model.TIME, np.arange(results.frames) / rate, times),
+        model.NEURON: (model.NEURON, np.arange(results.neurons), {"long_name": "component"})
     }
     for name, long_name in _OF_NEURONS.items():
         coords |= _of_neurons(results, estimates, name, long_name)
@@ -278,41 +285,48 @@ def _accepted(results: Results, estimates: Values) -> dict[str, Any]:
 # -- shapes --------------------------------------------------------------------------------
 
 
-def _rois(results: Results, estimates: Values) -> dict[str, xr.Dataset]:
-    found = estimates.sparse("A")
+def _rois(results: Results, found: Sparse | None) -> dict[str, xr.Dataset]:
+    """Return the pixels of the components in long form."""
     if found is None:
         return {}
-    rows, columns, weights, count = found
-    if count != results.neurons:
-        raise RoiError(
-            f"{results.path}: 'estimates/A' has {count} components, 'estimates/C' has "
-            f"{results.neurons}. Save the results again with CaImAn."
-        )
     if not results.sizes:
         raise RoiError(
             f"{results.path}: the size of the images ('dims') is missing, without which the pixels "
             "of 'estimates/A' are nowhere. Save the results again with CaImAn."
         )
-    y, x, plane = _pixels(results, rows)
+    wanted = (math.prod(results.sizes), results.neurons)
+    if (found.height, found.width) != wanted:
+        raise RoiError(
+            f"{results.path}: 'estimates/A' has {found.height} pixels of {found.width} components, "
+            f"{wanted[0]} ({' x '.join(map(str, results.sizes))}) of {wanted[1]} were expected. "
+            "Save the results again with CaImAn."
+        )
+    weights = found.values
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise RoiError(
             f"{results.path}: weights in 'estimates/A' are negative or not finite. Save the "
             "results again with CaImAn."
         )
-    rois = model.rois_long_form(columns, y, x, weights, image_shape=results.sizes[:2], plane=plane)
+    # CaImAn counts pixels down the columns.
+    y, x, *plane = np.unravel_index(found.rows, results.sizes, order="F")
+    rois = model.rois_long_form(
+        found.columns,
+        y,
+        x,
+        weights,
+        image_shape=results.sizes[:2],
+        plane=plane[0] if plane else None,
+    )
     rois.attrs |= results.program
     return {model.ROIS: rois.to_dataset(name=model.ROIS)}
 
 
-def _pixels(results: Results, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Find the pixels that the rows of a matrix stand for: CaImAn counts down the columns."""
-    if len(rows) and int(rows.max()) >= math.prod(results.sizes):
-        raise RoiError(
-            f"{results.path}: components reach to pixel {rows.max()} of images of "
-            f"{' x '.join(map(str, results.sizes))}. Save the results again with CaImAn."
-        )
-    places = np.unravel_index(rows, results.sizes, order="F")
-    return places[0], places[1], places[2] if len(results.sizes) == 3 else None
+def _add_times(groups: dict[str, xr.Dataset], results: Results, rate: float) -> None:
+    attrs = {"units": "s", "long_name": "time since the first frame"}
+    times = xr.Variable(model.TIME, np.arange(results.frames) / rate, attrs)
+    for name, group in groups.items():
+        if model.TIME in group.dims:
+            groups[name] = group.assign_coords({model.TIME: times})
 
 
 def _add_centres(groups: dict[str, xr.Dataset]) -> None:

@@ -14,10 +14,9 @@ from calscipy.io.hdf5 import load
 IMAGES, BACKGROUND = "images", "background"  # groups, and the dimension of the latter
 OF_PIXELS = {"Cn": "local correlation", "sn": "noise of the pixel", "b0": "constant background"}
 _MOST_PIXELS = 2**27  # of all backgrounds
-_NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0), 0)
 
 
-def background(results: Results, estimates: Values, traces: xr.Dataset) -> dict[str, xr.Dataset]:
+def background(results: Results, estimates: Values) -> dict[str, xr.Dataset]:
     """Return the background: images, and how bright each is in each frame."""
     times, shapes = estimates.loaded("f"), _shapes(results, estimates)
     variables: dict[str, xr.Variable] = {}
@@ -32,10 +31,7 @@ def background(results: Results, estimates: Values, traces: xr.Dataset) -> dict[
             variables["temporal"] = xr.Variable((BACKGROUND, model.TIME), times, attrs)
             times = None
     results.left += ["estimates/f"] if times is not None else []
-    if not variables:
-        return {}
-    coords = {model.TIME: traces[model.TIME]} if "temporal" in variables else {}
-    return {BACKGROUND: xr.Dataset(variables, coords)}
+    return {BACKGROUND: xr.Dataset(variables)} if variables else {}
 
 
 def _shapes(results: Results, estimates: Values) -> np.ndarray | None:
@@ -45,10 +41,10 @@ def _shapes(results: Results, estimates: Values) -> np.ndarray | None:
     if array is not None and array.ndim == 2 and array.shape[0] == pixels:
         return load(array, results.path).T
     if array is None and "b" in estimates.names() and is_group(estimates.group["b"]):
-        rows, columns, weights, count = estimates.sparse("b") or _NOTHING
-        if count * pixels <= _MOST_PIXELS and (not len(rows) or int(rows.max()) < pixels):
-            found = np.zeros((count, pixels), weights.dtype)
-            found[columns, rows] = weights
+        matrix = estimates.sparse("b")
+        if matrix is not None and matrix.height == pixels and matrix.width * pixels <= _MOST_PIXELS:
+            found = np.zeros((matrix.width, pixels), matrix.values.dtype)
+            found[matrix.columns, matrix.rows] = matrix.values
             return found
     if "b" in estimates.names():
         results.left.append("estimates/b")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,16 @@ class Results:
     frames: int
     program: dict[str, str]
     left: list[str]  # names of what has no place
+
+
+class Sparse(NamedTuple):
+    """The values of a matrix other than zero, and where they stand."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    height: int
+    width: int
 
 
 class Values:
@@ -71,13 +81,13 @@ class Values:
         found = self.array(name)
         return None if found is None else load(found, self.path)
 
-    def sparse(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:
-        """Return the columns of a sparse matrix: where each value stands.
+    def sparse(self, name: str) -> Sparse | None:
+        """Return a sparse matrix that was written by columns, None if there is none.
 
-        Returns
-        -------
-        (ndarray, ndarray, ndarray, int), or None
-            Rows, columns and values other than zero, and the number of columns.
+        Raises
+        ------
+        RecordingError
+            If it is none, or its parts contradict each other.
         """
         if name not in self.group or self._is_none(name):
             return None
@@ -106,7 +116,7 @@ class Values:
             raise self._wrong(name, f"rows reach from {rows.min()} to {rows.max()} of {shape[0]}")
         column = np.repeat(np.arange(columns), lengths)
         keep = data != 0
-        return rows[keep].astype(np.int64), column[keep], data[keep], columns
+        return Sparse(rows[keep].astype(np.int64), column[keep], data[keep], int(shape[0]), columns)
 
     def _is_none(self, name: str) -> bool:
         item = self.group[name]

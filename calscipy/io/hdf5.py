@@ -39,6 +39,24 @@ def is_hdf5(path: Path) -> bool:
         return False
 
 
+def root_has(path: Path, name: str) -> bool:
+    """Tell whether a file is HDF5 whose root has an attribute of this name.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is HDF5, and nothing is there to read it.
+    """
+    if not is_hdf5(path):
+        return False
+    h5py = optional("h5py", extra="hdf5", purpose="HDF5 files")
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return name in file.attrs
+    except (OSError, RuntimeError, KeyError, ValueError):
+        return False
+
+
 @contextmanager
 def opened(path: Path, *, extra: str = "hdf5") -> Iterator[Any]:
     """Open an HDF5 file for reading that has been looked over.

@@ -14,7 +14,7 @@ from calscipy import model
 from calscipy._version import __version__
 from calscipy.errors import ArgumentError, RecordingError, first_few
 from calscipy.io.chunks import Chunks
-from calscipy.io.hdf5 import is_hdf5, opened
+from calscipy.io.hdf5 import opened, root_has
 from calscipy.io.netcdf_form import decoded, decoded_attrs, encoded, encoded_attrs, in_order
 from calscipy.io.optional import optional
 from calscipy.io.output import new_file, progress_bar, require_space
@@ -112,14 +112,8 @@ def _names(tree: xr.DataTree, groups: Sequence[str] | None) -> list[str]:
 
 
 def is_netcdf(path: Path) -> bool:
-    """Tell whether a file is one that `to_netcdf` wrote."""
-    if not is_hdf5(path):
-        return False
-    try:
-        with opened(path) as file:
-            return model.SCHEMA_ATTR in file.attrs
-    except RecordingError:
-        return False
+    """Tell whether a file is one that `to_netcdf` wrote, or claims to be netCDF."""
+    return (path.suffix.lower() == ".nc" and path.is_file()) or root_has(path, model.SCHEMA_ATTR)
 
 
 def open_netcdf(path: str | os.PathLike[str], *, chunks: Chunks = "frames") -> xr.DataTree:

@@ -128,7 +128,8 @@ def open_tiff(
     )
     labels = _labels(path, plan, stack.dtype)
     movie = _movie(path, stack, _identity(stack, files), plan, labels)
-    if labels is None or clash:
+    untimed = labels is not None and model.TIME not in labels.coords and frame_rate is not None
+    if labels is None or clash or untimed:
         times = frame_times(path, plan, frame_rate)
         movie = movie.drop_vars(model.PLANE_TIME, errors="ignore").assign_coords(
             _time_coords(times, plan.borders)
@@ -234,8 +235,10 @@ def _movie(
     frame_bytes = math.prod(stack.shape) * array.dtype.itemsize
     chunks = dict.fromkeys(dims, 1) | dict(zip((model.Y, model.X), stack.shape, strict=True))
     chunks |= {model.FRAMES: min(len(table), frames_per_chunk(frame_bytes, len(table)))}
-    attrs = {"units": "count", "long_name": "fluorescence"}
+    attrs: dict[str, Any] = {"units": "count", "long_name": "fluorescence"}
     attrs |= {model.SOURCE_ATTR: path.name or str(path)} | plan.hints.attrs
+    if plan.hints.flyback:
+        attrs |= {"flyback_images_left_out": plan.hints.flyback}
     movie = xr.Variable(
         dims,
         indexing.LazilyIndexedArray(array),

@@ -12,6 +12,7 @@ from calscipy.io.movie_options import is_positive
 
 MICRONS = {"micron", "microns", "micrometer", "um", "µm", "\u03bcm", "\\u00b5m"}
 SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
+MOST_PLANES = 2**16
 _IMAGEJ_SIZES = ("channels", "slices", "frames")
 
 
@@ -87,9 +88,6 @@ def evenly(count: int, step: float) -> tuple[float, ...]:
     return tuple(np.arange(count) * step) if count <= MOST_PLANES else ()
 
 
-MOST_PLANES = 2**16
-
-
 def _imagej_rate(meta: dict[str, Any]) -> float | None:
     step, rate = meta.get("finterval", 0.0), meta.get("fps", 0.0)
     unit = SECONDS.get(str(meta.get("tunit", "s")).lower())
@@ -122,3 +120,23 @@ def product(sizes: dict[str, int]) -> int:
 def is_bare(name: str) -> bool:
     """Tell whether a name cannot lead out of a folder."""
     return bool(name) and name not in (".", "..", "?") and not set(name) & set("/\\:\0")
+
+
+def counted(sizes: dict[str, int]) -> str:
+    """Say sizes of C, Z and T in words.
+
+    Examples
+    --------
+    >>> counted({"C": 2, "Z": 1, "T": 50})
+    '2 channels x 1 planes x 50 frames'
+    """
+    return f"{sizes['C']} channels x {sizes['Z']} planes x {sizes['T']} frames"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pages of one file, or of a set of files, by frame, channel and plane."""
+
+    table: np.ndarray  # (frames, channels, planes), -1 where a page is missing
+    times: np.ndarray | None = None  # s, (frames, planes)
+    stretches: np.ndarray | None = None  # of each frame: a number for each acquisition

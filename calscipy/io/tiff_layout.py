@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,31 +13,12 @@ from calscipy.errors import (
     CalscipyWarning,
     DamagedRecordingWarning,
     RecordingError,
-    first_few,
     warn,
 )
-from calscipy.io.tiff_hints import Hints, LayoutError, is_bare, product
-from calscipy.io.tiff_ome import (
-    Image,
-    channel_names,
-    chosen_image,
-    page_table,
-    plane_times,
-    z_positions,
-)
+from calscipy.io.tiff_hints import Hints, LayoutError, Part, counted, product
+from calscipy.io.tiff_ome_pages import chosen_image, of_image, ome_files, ome_set
 from calscipy.io.tiff_scanimage import SOURCE as SCANIMAGE
 from calscipy.io.tiff_times import joined_times
-
-_OVERRULE = "give channels= and planes= to open the pages in the order of the files"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Pages of one file, or of a set of files, by frame, channel and plane."""
-
-    table: np.ndarray  # (frames, channels, planes), -1 where a page is missing
-    times: np.ndarray | None = None  # s, (frames, planes)
-    stretches: np.ndarray | None = None  # of each frame: a number for each acquisition
 
 
 @dataclass(frozen=True)
@@ -98,7 +78,10 @@ def plan_pages(
         parts, first = _stated(path, files, starts, hints, named_by_microscope)
     except LayoutError as error:
         if not given:
-            raise RecordingError(f"{path}: {error}. Or {_OVERRULE}.") from error
+            raise RecordingError(
+                f"{path}: {error}. Or give channels= and planes= to open the pages in the order of "
+                "the files."
+            ) from error
         warn(f"{path}: {error}. The given channels= and planes= are used.", CalscipyWarning)
         parts = None
     if parts and given and not _agree(path, first, parts[0].table.shape, channels, planes):
@@ -189,15 +172,15 @@ def _stated(
     if refusal:
         raise LayoutError(refusal)
     if first.source == SCANIMAGE:
-        return [_scanimage(path, hints, int(starts[-1]))], first
+        return [_scanimage(hints, int(starts[-1]))], first
     if first.images:
         home = first.home or files[0]
         image = chosen_image(first.images, files)
         others = [] if image is None else [n for n in image.files if n not in ("", home)]
         if len(files) > 1 and image is not None and others:
-            return [_ome_set(path, image, files, starts, home)], _of_image(first, image)
+            return [ome_set(path, image, files, starts, home)], of_image(first, image)
         if image is not None and len(hints) == len(files):
-            return _ome_files(path, files, starts, hints)
+            return ome_files(path, files, starts, hints)
         if image is None or product(image.sizes) > 1:
             described = "other files" if image is None else f"{product(image.sizes)} images"
             warn(
@@ -212,20 +195,14 @@ def _stated(
     for at, of_file in enumerate(hints):
         count = int(starts[at + 1] - starts[at])
         if of_file.sizes and product(of_file.sizes) != count:
-            said = " x ".join(f"{n} {name}" for n, name in _counts(of_file.sizes))
-            raise RecordingError(
-                f"{path}: the {of_file.source} of {files[at]} state {said}, the file holds "
-                f"{count} pages. Copy it again, or {_OVERRULE}."
+            raise LayoutError(
+                f"the {of_file.source} of {files[at]} state {counted(of_file.sizes)}, the file "
+                f"holds {count} pages. Copy it again"
             )
         sizes = of_file.sizes or {"C": 1, "Z": 1, "T": count}
         table = _in_order(sizes, of_file.order) + int(starts[at])
         parts.append(Part(table))
     return parts, first
-
-
-def _counts(sizes: dict[str, int]) -> list[tuple[int, str]]:
-    words = {"C": "channels", "Z": "planes", "T": "frames"}
-    return [(sizes[dim], words[dim]) for dim in "CZT"]
 
 
 def _in_order(sizes: dict[str, int], order: str) -> np.ndarray:
@@ -238,24 +215,24 @@ def _in_order(sizes: dict[str, int], order: str) -> np.ndarray:
 # -- ScanImage ----------------------------------------------------------------------------
 
 
-def _scanimage(path: Path, hints: Sequence[Hints], pages: int) -> Part:
+def _scanimage(hints: Sequence[Hints], pages: int) -> Part:
     """Sort pages by volume; the last one may be incomplete."""
     first = hints[0]
     channels, planes = first.sizes["C"], first.planes
     slots = planes * first.repeats + first.flyback  # images of one channel in a volume
     volumes = -(-pages // (slots * channels))
     if volumes * slots * channels > 4 * pages + 1024:
-        raise RecordingError(
-            f"{path}: the {first.source} state {channels} channels and {slots} images in a "
-            f"volume, the recording has {pages} pages. Give channels= and planes=."
+        raise LayoutError(
+            f"the {first.source} state {channels} channels and {slots} images in a volume, the "
+            f"recording has {pages} pages"
         )
     if any(
         (one.sizes, one.repeats, one.flyback) != (first.sizes, first.repeats, first.flyback)
         for one in hints
     ):
-        raise RecordingError(
-            f"{path}: files of recordings with different numbers of channels or planes. Move "
-            "those of one recording into a folder of their own."
+        raise LayoutError(
+            "these are files of recordings with different numbers of channels or planes. Move "
+            "those of one recording into a folder of their own"
         )
     slot = np.arange(planes)[:, None] * first.repeats + np.arange(first.repeats)
     number = np.arange(volumes)[:, None, None] * slots + slot  # (volumes, planes, repeats)
@@ -271,149 +248,11 @@ def _scanimage(path: Path, hints: Sequence[Hints], pages: int) -> Part:
         known = np.isfinite(of_page)
         times = np.where(known, of_page, np.inf).min(axis=1)
         times[~known.any(axis=1)] = np.nan
-        counted = [one.stretches for one in hints if one.stretches is not None]
-        stretches = np.concatenate(counted)[table.reshape(len(table), -1).max(axis=1)]
+        numbered = [one.stretches for one in hints if one.stretches is not None]
+        stretches = np.concatenate(numbered)[table.reshape(len(table), -1).max(axis=1)]
     if times is None or not np.isfinite(times).any():
         times = number[:, 0, :] / first.page_rate if first.page_rate else None
     return Part(table, times, stretches)
-
-
-# -- OME ----------------------------------------------------------------------------------
-
-
-def _of_image(first: Hints, image: Image) -> Hints:
-    """Take names and sizes from the image that is opened, not from the first one described."""
-    return replace(
-        first,
-        frame_rate=1.0 / image.step if image.step and image.step > 0 else None,
-        microns=image.microns,
-        channels=channel_names(image),
-        z=z_positions(image) if image.sizes["Z"] > 1 else None,
-        sizes=dict(image.sizes),
-        order=image.order,
-        sure=True,
-    )
-
-
-def _ome_set(path: Path, image: Image, files: Sequence[str], starts: np.ndarray, home: str) -> Part:
-    """Sort the pages of several files that describe each other."""
-    named = {name for name in image.files if name}
-    unsafe = [name for name in sorted(named) if not is_bare(name)]
-    if unsafe:
-        raise RecordingError(
-            f"{path}: the OME metadata name the file {first_few(unsafe)!r}; bare names in the "
-            f"folder alone are looked at. Put the files into one folder, or {_OVERRULE}."
-        )
-    extra = [name for name in files if name not in named and name != home]
-    if extra:
-        raise LayoutError(
-            f"the folder holds files that the OME metadata of {home} do not name "
-            f"({first_few(extra)}), and lacks {len(named - set(files))} that they do. Give the "
-            "files the names that they were written with, move others into a folder of their own"
-        )
-    own = files.index(home) if home in files else None
-    return _ome_part(path, image, files, starts, own, dict(image.sizes))
-
-
-def _ome_files(
-    path: Path, files: Sequence[str], starts: np.ndarray, hints: Sequence[Hints]
-) -> tuple[list[Part] | None, Hints]:
-    """Sort the pages of files that describe themselves, one after the other."""
-    parts = []
-    chosen = hints[0]
-    for at, (file, of_file) in enumerate(zip(files, hints, strict=True)):
-        image = chosen_image(of_file.images, [file])
-        if image is None:
-            raise LayoutError(f"the OME metadata of {file} do not describe it")
-        if image is not of_file.images[0] or (chosen.sure and not of_file.sure):
-            of_file = _of_image(of_file, image)
-        elsewhere = [name for name in image.files if name not in ("", file)]
-        if elsewhere:
-            warn(
-                f"{path}: {file} is one of {len(elsewhere) + 1} files of a recording. Open a "
-                "folder that holds all of them to have all of it.",
-                CalscipyWarning,
-            )
-        piece = starts[at : at + 2] - starts[at]
-        if elsewhere:
-            part, of_file = _ome_piece(image, file, piece, of_file)
-        else:
-            part = _ome_part(path, image, [file], piece, 0, of_file.sizes)
-        parts.append(replace(part, table=np.where(part.table < 0, -1, part.table + starts[at])))
-        chosen = chosen if at else of_file
-    return parts, chosen
-
-
-def _ome_piece(image: Image, file: str, starts: np.ndarray, hints: Hints) -> tuple[Part, Hints]:
-    """Sort the pages of one file of several: the channels, planes and frames that it holds."""
-    places, pages = _placed(image, [file], starts, 0)
-    deltas = plane_times(image, int(places[:, 2].max()) + 1)
-    kept = [np.unique(places[:, axis], return_inverse=True) for axis in range(3)]
-    (channels, c), (planes, z), (frames, t) = kept
-    table = _table((len(frames), len(channels), len(planes)), (t, c, z), pages)
-    names, heights = hints.channels, hints.z
-    hints = replace(
-        hints,
-        sizes={"C": len(channels), "Z": len(planes), "T": len(frames)},
-        channels=names and tuple(names[n] for n in channels.tolist()),
-        z=heights and tuple(heights[n] for n in planes.tolist()),
-    )
-    return Part(table, None if deltas is None else deltas[np.ix_(frames, planes)]), hints
-
-
-def _ome_part(
-    path: Path,
-    image: Image,
-    files: Sequence[str],
-    starts: np.ndarray,
-    own: int | None,
-    sizes: dict[str, int],
-) -> Part:
-    """Sort the pages of one image that the files hold as a whole."""
-    places, pages = _placed(image, files, starts, own)
-    channels, planes, stated = (image.sizes[dim] for dim in "CZT")
-    deltas = plane_times(image, min(stated, int(places[:, 2].max()) + 1))
-    if sizes["T"] == planes != stated:  # what is called planes are frames
-        places, planes, stated = places[:, [0, 2, 1]], 1, planes
-        deltas = None if deltas is None else deltas.T
-    elif sizes["T"] == channels != stated:
-        places, channels, stated, deltas = places[:, [2, 1, 0]], 1, channels, None
-    frames = int(places[:, 2].max()) + 1
-    table = _table((frames, channels, planes), places[:, [2, 0, 1]].T, pages)
-    if frames < stated:
-        warn(
-            f"{path}: the OME metadata state {stated} frames, the files hold {frames}. The others "
-            "were not recorded, or are lost.",
-            DamagedRecordingWarning,
-        )
-    return Part(table, None if deltas is None else deltas[:frames])
-
-
-def _placed(
-    image: Image, files: Sequence[str], starts: np.ndarray, own: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return C, Z and T of each page, all of which must be in the image."""
-    places, pages = page_table(image, files, starts, own)
-    count = int(starts[-1])
-    if len(pages) < count:
-        sizes = " x ".join(f"{n} {name}" for n, name in _counts(image.sizes))
-        raise LayoutError(
-            f"its OME metadata place {len(pages)} of {count} pages in a movie of {sizes}"
-        )
-    return places, pages
-
-
-def _table(shape: tuple[int, int, int], places: Any, pages: np.ndarray) -> np.ndarray:
-    """Put pages where they belong, -1 where there is none."""
-    frames, channels, planes = shape
-    if frames * channels * planes > 4 * len(pages) + 1024:
-        raise LayoutError(
-            f"its OME metadata state {frames} frames x {channels} channels x {planes} planes, "
-            f"there are {len(pages)} pages"
-        )
-    table = np.full(shape, -1, np.int64)
-    table[tuple(places)] = pages
-    return table
 
 
 def _warn_of_missing(path: Path, table: np.ndarray, first: Hints) -> None:

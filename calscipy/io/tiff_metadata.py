@@ -85,7 +85,7 @@ def _ome(description: str) -> Hints:
     except LayoutError as error:
         return Hints(SOURCE, refusal=str(error))
     if document is None:
-        return Hints()
+        return Hints(notes=("its OME metadata are damaged and are not used",))
     ours = f'Namespace="{LABELS_NAMESPACE}"' in description
     return replace(
         ome_hints(document), elsewhere=document.elsewhere, text=description if ours else ""

@@ -1,14 +1,11 @@
-"""OME metadata of TIFF files: the pages of one movie, in one file or in several.
-
-After the OME data model, 2016-06 and earlier. Names of files are untrusted: bare names in the
-folder alone are looked at.
-"""
+"""OME metadata of TIFF files, after the OME data model (2016-06 and earlier)."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,9 +52,10 @@ class Image:
     spacing: float | None  # um, from plane to plane
     names: list[str] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
-    places: list[tuple[int, int, int]] = field(default_factory=list)  # C, Z, T of the next two
-    deltas: list[float] = field(default_factory=list)  # s
-    heights: list[float] = field(default_factory=list)  # um
+    # of the planes that say when or where they were taken: C, Z, T; s; um
+    places: array[int] = field(default_factory=lambda: array("q"))
+    deltas: array[float] = field(default_factory=lambda: array("d"))
+    heights: array[float] = field(default_factory=lambda: array("d"))
     date: str = ""
 
     @property
@@ -129,6 +127,8 @@ class _Reader:
             method(element, {str(k): str(v) for k, v in element.items()})
         if event == "end" and name not in ("UUID", "AcquisitionDate"):
             element.clear()
+            while element.getprevious() is not None:  # there may be one for every page
+                del element.getparent()[0]
 
     def _start_OME(self, element: Any, said: dict[str, str]) -> None:
         self._uuid = said.get("UUID", "")
@@ -192,8 +192,7 @@ class _Reader:
         image = self.images[-1]
         delta, height = _time(said, "DeltaT"), _length(said, "PositionZ")
         if delta is not None or height is not None:
-            places = tuple(_whole(said, f"The{dim}") for dim in "CZT")
-            image.places.append((places[0], places[1], places[2]))
+            image.places.extend(_whole(said, f"The{dim}") for dim in "CZT")
             image.deltas.append(math.nan if delta is None else delta)
             image.heights.append(math.nan if height is None else height)
 
@@ -274,7 +273,7 @@ def z_positions(image: Image) -> tuple[float, ...] | None:
     if planes > MOST_PLANES:
         return None
     found = np.full(planes, np.nan)
-    for (_, z, _), height in zip(image.places, image.heights, strict=True):
+    for z, height in zip(image.places[1::3], image.heights, strict=True):
         if z >= planes or math.isnan(height):
             continue
         if not (math.isnan(found[z]) or abs(found[z] - height) < 1e-6):
@@ -283,114 +282,6 @@ def z_positions(image: Image) -> tuple[float, ...] | None:
         found[z] = height
     if np.isfinite(found).all() and (planes == 1 or np.ptp(found) > 0):
         return tuple(found.tolist())
-    if image.spacing is None or planes == 1:
+    if planes == 1 or image.spacing is None or not image.spacing > 0:
         return None
     return evenly(planes, image.spacing)
-
-
-# -- which page is which image -----------------------------------------------------------
-
-
-def chosen_image(images: Sequence[Image], files: Sequence[str]) -> Image | None:
-    """Return the image that the files hold.
-
-    Raises
-    ------
-    LayoutError
-        If they hold several.
-    """
-    here = set(files) | {""}
-    held = [image for image in images if not image.blocks or here & set(image.files)]
-    if len(held) > 1:
-        raise LayoutError(
-            f"its OME metadata describe {len(held)} images (positions, series) and a movie is one "
-            "of them. Save them one by one"
-        )
-    return held[0] if held else None
-
-
-def page_table(
-    image: Image, files: Sequence[str], starts: np.ndarray, own: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the image of the movie that each page is.
-
-    Parameters
-    ----------
-    image : Image
-        The movie.
-    files : sequence of str
-        Names of the files at hand.
-    starts : ndarray of int, shape (files + 1,)
-        The first page of each file, and the number of all pages.
-    own : int or None
-        Which file the metadata stand in, None for one without pages.
-
-    Returns
-    -------
-    places : ndarray of int, shape (images, 3)
-        C, Z and T.
-    pages : ndarray of int, shape (images,)
-        The page of each.
-
-    Raises
-    ------
-    LayoutError
-        If an image lies outside of the movie, or a page is two images or none.
-    """
-    number: dict[str, int] = {name: at for at, name in enumerate(files)}
-    if own is not None:
-        number[""] = own
-    sizes = tuple(image.sizes[dim] for dim in "CZT")
-    total = math.prod(sizes)
-    steps, step = dict.fromkeys("CZT", 0), 1
-    for dim in image.order:
-        steps[dim], step = step, step * image.sizes[dim]
-    runs: list[tuple[int, int, int]] = []
-    for block in image.blocks or [Block("", 0, (0, 0, 0), None)]:
-        if any(at >= size for at, size in zip(block.first, sizes, strict=True)):
-            raise LayoutError(
-                f"its OME metadata place a page at C, Z, T = {block.first} of a movie of {sizes}"
-            )
-        file = number.get(block.file)
-        if file is None:
-            continue
-        begin = int(starts[file]) + block.page
-        start = sum(at * steps[dim] for at, dim in zip(block.first, "CZT", strict=True))
-        most = min(int(starts[file + 1]) - begin, total - start)
-        if most > 0:
-            runs.append((start, begin, most if block.count is None else min(block.count, most)))
-    lengths = np.array([length for _, _, length in runs], np.int64)
-    if lengths.sum() > starts[-1]:
-        raise LayoutError("its OME metadata name some pages more than once")
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    linear = np.repeat([start for start, _, _ in runs], lengths).astype(np.int64) + within
-    pages = np.repeat([begin for _, begin, _ in runs], lengths).astype(np.int64) + within
-    if len(np.unique(linear)) < len(linear) or len(np.unique(pages)) < len(pages):
-        raise LayoutError("its OME metadata name some pages or images more than once")
-    places = np.stack(
-        [linear // steps[dim] % size for dim, size in zip("CZT", sizes, strict=True)], axis=1
-    )
-    return places, pages
-
-
-def plane_times(image: Image, frames: int) -> np.ndarray | None:
-    """Return when each plane was taken, in s.
-
-    Returns
-    -------
-    ndarray of float64, shape (frames, planes), or None
-        The earliest time of its channels, NaN where none is stated; None if all are alike.
-    """
-    planes = image.sizes["Z"]
-    if not image.places or frames * planes > 4 * len(image.places) + 1024:
-        return None
-    places = np.array(image.places, np.int64)
-    deltas = np.array(image.deltas)
-    keep = (places[:, 2] < frames) & (places[:, 1] < planes) & np.isfinite(deltas)
-    table = np.full((frames, planes), np.inf)
-    np.minimum.at(table, (places[keep, 2], places[keep, 1]), deltas[keep])
-    table[np.isinf(table)] = np.nan
-    known = table[np.isfinite(table)]
-    if not known.size or (known.size > 1 and not np.ptp(known)):
-        return None
-    return table

@@ -157,7 +157,7 @@ def scanimage_hints(header: Header, artist: str, shape: tuple[int, int]) -> Hint
         flyback=flyback,
         channels=channels,
         z=scan.z if scan.z and len(scan.z) == planes and planes > 1 else None,
-        attrs=_attrs(header) | ({"flyback_images_left_out": flyback} if flyback else {}),
+        attrs=_attrs(header),
         notes=notes,
     )
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from calscipy.errors import CalscipyWarning, warn
 from calscipy.io.movie_options import SAME_RATE, no_frame_rate
-from calscipy.io.tiff_hints import Hints
+from calscipy.io.tiff_hints import Hints, Part
 
 if TYPE_CHECKING:
-    from calscipy.io.tiff_layout import Part, Plan
+    from calscipy.io.tiff_layout import Plan
 
 _SAME_STEP = 1e-2  # the median of measured steps differs a little from the nominal one
 
@@ -80,8 +80,8 @@ def frame_times(path: Path, plan: Plan, given: float | None) -> Times:
     count, rate, source = plan.table.shape[0], plan.hints.frame_rate, plan.hints.source
     if given is not None:
         return Times(np.arange(count) / given, None, "")
-    if plan.times is not None:
-        measured = np.nanmin(plan.times, axis=1)
+    measured = plan.measured
+    if plan.times is not None and measured is not None:
         _compare_with_nominal(path, plan.hints, measured)
         planes = plan.times - measured[0] if plan.times.shape[1] > 1 else None
         return Times(measured - measured[0], planes, source)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,33 +54,25 @@ def as_events(lists: Iterable[Iterable[int]]) -> Events:
     >>> as_events([[4, 9], []])
     Events(frames=array([4, 9]), counts=array([2, 0]))
     """
-    each: list[Any] = [some if hasattr(some, "__len__") else list(some) for some in lists]
-    counts = np.array([len(some) for some in each], dtype=np.int64)
-    flat = _joined(each, int(counts.sum()))
-    frames = flat
-    if flat.dtype.kind == "f":
-        frames = np.where(np.isfinite(flat), flat, 0.5).astype(np.int64)
-        wrong = frames != flat
-        if wrong.any():
-            raise RowError(
-                np.unique(Events(frames, counts).rows[wrong]).tolist(),
-                f"have events in frames such as {flat[wrong][0]}. Give frames as whole numbers.",
-            )
-    return Events(frames.astype(np.int64, copy=False), counts)
-
-
-def _joined(each: Sequence[Any], total: int) -> np.ndarray:
-    """Put lists and arrays behind each other, as integers or floats."""
+    # Empty lists are left out: they are arrays of floats, which would make all frames floats.
     try:
-        if all(isinstance(some, np.ndarray) for some in each):
-            flat = np.concatenate([np.zeros(0, np.int64), *(some for some in each if some.size)])
-        else:
-            flat = np.fromiter(itertools.chain.from_iterable(each), np.float64, total)
-    except (TypeError, ValueError):
-        flat = np.empty(0, object)
+        each = [np.asarray(some if hasattr(some, "__len__") else list(some)) for some in lists]
+        flat = np.concatenate([np.zeros(0, np.int64), *(some for some in each if some.size)])
+    except ValueError:  # more than one dimension
+        flat, each = np.empty(0, object), []
+    counts = np.array([some.size for some in each], dtype=np.int64)
     if flat.dtype.kind not in "iuf":
         raise ArgumentError("events must be one list of frames, as numbers, for each neuron.")
-    return flat
+    if flat.dtype.kind != "f":
+        return Events(flat.astype(np.int64, copy=False), counts)
+    frames = np.where(np.isfinite(flat), flat, 0.5).astype(np.int64)
+    wrong = frames != flat
+    if wrong.any():
+        raise RowError(
+            np.unique(Events(frames, counts).rows[wrong]).tolist(),
+            f"have events in frames such as {flat[wrong][0]}. Give frames as whole numbers.",
+        )
+    return Events(frames, counts)
 
 
 def require_inside(events: Events, rows: int, samples: int) -> None:

@@ -27,8 +27,15 @@ def hull_points(points: np.ndarray) -> np.ndarray:
     """
     from scipy.spatial import ConvexHull
 
-    distinct = np.unique(points, axis=0)
+    # The ends of each row are enough: what lies between them is inside of the hull.
+    ordered = points[np.lexsort(points.T[::-1])]
+    new = np.flatnonzero(np.diff(ordered[:, 0], prepend=np.nan))
+    ends = np.sort(np.concatenate([new, np.append(new[1:], len(ordered)) - 1]))
+    distinct = ordered[ends[np.diff(ends, prepend=-1) > 0]]
+    if (distinct[1:] == distinct[:-1]).all():
+        return distinct[:1]
     apart = (distinct - distinct[0]).astype(np.float64)
-    if np.linalg.matrix_rank(apart) < 2:
-        return distinct[[0, -1]] if len(distinct) > 1 else distinct  # sorted, so along the line
+    across = apart[:, 0] * apart[-1, 1] - apart[:, 1] * apart[-1, 0]
+    if not np.any(np.abs(across) > 1e-12 * np.abs(apart).max() ** 2):
+        return distinct[[0, -1]]  # sorted, so these are the ends of the line
     return np.asarray(distinct[ConvexHull(distinct).vertices])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,13 +81,18 @@ def apply_sliding(
         made = _along_axis(windows, function, options)
         if made is not None:
             return made
-    each = [np.asarray(function(one, *args, **options)) for one in _one_by_one(windows)]
-    if len({one.shape for one in each}) > 1:
+    each = [
+        function(one, *args, **options)
+        for row in np.ndindex(*windows.shape[:-2])
+        for one in windows[row]
+    ]
+    try:
+        made = np.array(each)
+    except ValueError:
         raise ArgumentError(
-            "the function of sliding windows must return as many numbers for each of them, got "
-            f"the shapes {each[0].shape} and others."
-        )
-    return np.array(each).reshape(*windows.shape[:-1], *each[0].shape)
+            "the function of sliding windows must return as many numbers for each of them."
+        ) from None
+    return made.reshape(*windows.shape[:-1], *made.shape[1:])
 
 
 def _along_axis(
@@ -103,11 +108,6 @@ def _along_axis(
             return None
         parts.append(made)
     return np.concatenate(parts, axis=-1)
-
-
-def _one_by_one(windows: np.ndarray) -> Iterator[np.ndarray]:
-    for at in np.ndindex(*windows.shape[:-1]):
-        yield windows[at]
 
 
 def block_slices(length: int, size: int, overlap: int = 0) -> list[slice]:

@@ -98,6 +98,42 @@ def decimate_exactly(
     return _joined(when, _borders(times, parts)), _joined(found, _gaps(parts))
 
 
+def envelope(
+    values: np.ndarray, times: np.ndarray, columns: int, *, breaks: Breaks = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the lowest and the highest sample of every column, for bands.
+
+    Parameters
+    ----------
+    values, times, columns, breaks
+        As in :func:`decimate`.
+
+    Returns
+    -------
+    times : ndarray, shape (points,)
+        Middles of the columns.
+    low, high : ndarray, shape (rows, points)
+        NaN where a column has no finite sample and at breaks.
+
+    Examples
+    --------
+    >>> peak = np.zeros((1, 1000))
+    >>> peak[0, 503] = 7
+    >>> times, low, high = envelope(peak, np.arange(1000) / 10, 10)
+    >>> low.max().item(), high[0].tolist()[4:7], times[5].item()
+    (0.0, [0.0, 7.0, 0.0], 54.95)
+    """
+    values, times, parts = _checked(values, times, breaks)
+    edges = [_edges(part, columns, values.shape[1]) for part in parts]
+    found = [samples_at(values, extreme_samples(values, edge)) for edge in edges]
+    low, high = (
+        _joined([pick(own[:, ::2], own[:, 1::2]) for own in found], _gaps(parts))
+        for pick in (np.fmin, np.fmax)
+    )
+    middles = [(times[edge[:-1]] + times[edge[1:] - 1]) / 2 for edge in edges]
+    return _joined(middles, _borders(times, parts)), low, high
+
+
 def gaps(data: xr.DataArray) -> np.ndarray:
     """Return the samples that no line may lead to from the one before.
 

@@ -19,8 +19,8 @@ from calscipy.plotting.images import (
 from calscipy.plotting.outlines import covered, draw_rois, footprints_on
 from calscipy.plotting.parts import add_axes, add_title, capitalised, head, new_figure
 from calscipy.plotting.series import row_names, rows_of, time_axis
+from calscipy.plotting.stacked import draw_stacked
 from calscipy.plotting.style import FONT, ROI_COLOURS, name_of
-from calscipy.plotting.traces import draw_stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

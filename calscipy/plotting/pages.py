@@ -12,6 +12,8 @@ import xarray as xr
 
 from calscipy import model, ops
 from calscipy.errors import ArgumentError
+from calscipy.plotting.curves import COLUMNS, curves_of, draw_curves
+from calscipy.plotting.decimate import decimate
 from calscipy.plotting.parts import (
     capitalised,
     figure_or_new,
@@ -23,6 +25,7 @@ from calscipy.plotting.parts import (
     short_name,
 )
 from calscipy.plotting.series import chosen, require_rows, row_names, rows_of, time_axis
+from calscipy.plotting.stacked import draw_stacked
 from calscipy.plotting.style import (
     COLOURS,
     DASHES,
@@ -32,7 +35,6 @@ from calscipy.plotting.style import (
     label,
     name_of,
 )
-from calscipy.plotting.traces import draw_lines, draw_stacked, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -222,13 +224,15 @@ def plot_baseline(
         part = {model.NEURON: slice(at, at + 1)}
         rows = rows_of(traces.isel(part), verb)
         time_axis(axis, traces, [rows.times])
-        draw_lines(axis, *thinned(rows, count), [SINGLE_COLOUR], "traces")
+        _reach_over(axis, [own.isel(part).values for own in (traces, *found.values())])
+        draw_curves(axis, curves_of(axis, rows), [SINGLE_COLOUR])
         for number, (word, own) in enumerate(found.items()):
             shade, dashes = colour(number), DASHES[number % len(DASHES)]
-            lines = draw_lines(axis, *thinned(rows_of(own.isel(part), verb), count), [shade], word)
-            lines.set(linewidth=1.7, linestyle=dashes, zorder=3)
+            mine = rows_of(own.isel(part), verb)
+            when, values = decimate(mine.values, mine.times, COLUMNS, breaks=mine.breaks)
+            (line,) = axis.plot(when, values[0], color=shade, ls=dashes, lw=1.7)
+            line.set_gid("baseline")
             handles[word] = line_mark(shade, dashes)
-        _reach_over(axis, [own.isel(part).values for own in (traces, *found.values())])
         axis.set_title(f"neuron {short_name(rows.names[0])}", fontsize=FONT, loc="left")
         plain_axes(axis)
         axis.label_outer()

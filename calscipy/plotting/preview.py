@@ -22,8 +22,8 @@ from calscipy.plotting.parts import (
     save_figure,
 )
 from calscipy.plotting.series import chosen, rows_of, time_axis
+from calscipy.plotting.stacked import draw_stacked
 from calscipy.plotting.style import name_of
-from calscipy.plotting.traces import draw_stacked
 from calscipy.representation import session_facts
 
 if TYPE_CHECKING:

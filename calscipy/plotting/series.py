@@ -17,8 +17,6 @@ from calscipy.plotting.style import FONT, STIMULUS_COLOUR, seconds_label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_POINTS = 1_600_000  # drawn at most for all rows: some 2 s
-_FEWEST, _MOST = 600, 4000  # columns of each row
 _THINNEST = 0.0015  # of the time axis: shorter stimuli are drawn longer
 
 
@@ -105,11 +103,6 @@ def refuse_static(verb: str, **arguments: Any) -> None:
             f"{verb}(interactive=True) ignores {', '.join(given)}. Leave this out, or draw a "
             "figure with interactive=False."
         )
-
-
-def columns_for(rows: int) -> int:
-    """Return into how many columns traces are thinned out for display."""
-    return int(np.clip(_POINTS // (2 * max(rows, 1)), _FEWEST, _MOST))
 
 
 def time_axis(axis: Axes, data: xr.DataArray, times: Sequence[np.ndarray]) -> None:

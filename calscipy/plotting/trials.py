@@ -11,6 +11,7 @@ import xarray as xr
 
 from calscipy import model, ops
 from calscipy.errors import ArgumentError, DimensionError
+from calscipy.plotting.curves import COLUMNS
 from calscipy.plotting.decimate import decimate
 from calscipy.plotting.parts import (
     figure_or_new,
@@ -18,7 +19,7 @@ from calscipy.plotting.parts import (
     plain_axes,
     short_name,
 )
-from calscipy.plotting.series import chosen, columns_for, refuse_static, row_names
+from calscipy.plotting.series import chosen, refuse_static, row_names
 from calscipy.plotting.style import (
     FONT,
     GREY,
@@ -192,7 +193,7 @@ def draw_faint(axis: Axes, times: np.ndarray, values: np.ndarray, gid: str) -> N
 
     if len(values) > MOST_SINGLE:
         values = values[np.linspace(0, len(values) - 1, MOST_SINGLE).astype(int)]
-    when, thin = decimate(values, times, columns_for(MOST_SINGLE))
+    when, thin = decimate(values, times, COLUMNS)
     lines = np.stack([np.broadcast_to(when, thin.shape), thin], axis=-1)
     drawn = LineCollection(
         list(lines), colors=SINGLE_COLOUR, linewidths=0.5, alpha=0.7, joinstyle="bevel", zorder=0.8

@@ -11,11 +11,11 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
+from calscipy.plotting.curves import COLUMNS
 from calscipy.plotting.decimate import decimate_exactly
 from calscipy.plotting.parts import figure_or_new, head, plain_axes, short_name
 from calscipy.plotting.series import (
     chosen,
-    columns_for,
     require_rows,
     rows_of,
     shade_stimuli,
@@ -89,7 +89,7 @@ def plot_voltage(
     (voltage,) = dask.compute(voltage)
     rows = rows_of(voltage, VERB, model.SIGNAL)
     values = rows.values if rows.values.dtype.kind == "f" else rows.values.astype(np.float64)
-    when, thin = decimate_exactly(values, rows.times, columns_for(count), breaks=rows.breaks)
+    when, thin = decimate_exactly(values, rows.times, COLUMNS, breaks=rows.breaks)
     page = figure_or_new(figure, 10.5, 0.9 + min(11.0, 1.25 * count))
     panels = page.subplots(count, sharex=True, squeeze=False)[:, 0]
     times = None if onsets is None else np.atleast_1d(np.asarray(onsets, dtype=float))

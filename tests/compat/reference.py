@@ -5,6 +5,7 @@ uses calscipy. Arguments are those of 0.3.5.
 """
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -188,10 +189,13 @@ def save_binary(path, images):
 
 
 def load_images(path):
+    """All pages of all files, one after the other."""
     path = Path(path)
-    files = [path] if path.is_file() else sorted(path.glob("*.tif"))
-    stacks = [np.atleast_3d(tifffile.imread(file)) for file in files]
-    return np.concatenate(stacks)
+    stack = []
+    for file in [path] if path.is_file() else sorted(path.glob("*.tif")):
+        with tifffile.TiffFile(file) as tiff:
+            stack += [page.asarray() for page in tiff.pages]
+    return np.array(stack)
 
 
 def save_images(path, images):
@@ -203,10 +207,13 @@ def save_images(path, images):
 
 
 def _flush(stream):
-    import os
-
+    """Wait until a file is on the disk, and its name too."""
     stream.flush()
     os.fsync(stream.fileno())
+    if os.name != "nt":
+        folder = os.open(Path(stream.name).parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
 
 # -- blocks and windows ----------------------------------------------------------------------

@@ -184,9 +184,32 @@ def test_voltage_of_a_folder_without_images(tmp_path):
     write_voltage(tmp_path, {"LFP": [0.0]}, rate=500, cycle=2)
     with pytest.raises(RecordingError, match="found 2"):
         load_voltage_recording(tmp_path)
+    written.settings.unlink()
+    with pytest.warns(CalscipyWarning, match="taken as volts"):
+        assert load_voltage_recording(written.table)["LFP"].tolist() == [0, 1, 2]
     written.table.write_text("")
     with pytest.warns(CalscipyWarning), pytest.raises(RecordingError, match="cannot be read"):
         load_voltage_recording(written.table)
+
+
+@pytest.mark.parametrize(
+    "how", [{"lost": True}, {"cut": 12}, {"nominal_rate": 400.0}, {"header": ["other"]}]
+)
+def test_voltage_that_is_not_as_its_settings_say_comes_with_a_warning(tmp_path, how):
+    written = write_voltage(tmp_path, {"LFP": np.arange(50.0)}, rate=500, **how)
+    with pytest.warns(CalscipyWarning):
+        found = load_voltage_recording(written.table)
+    assert found["LFP"].tolist() == list(range(49 if "cut" in how else 50))
+
+
+def test_long_voltage_recordings_are_read_in_pieces(tmp_path):
+    values = np.round(np.random.default_rng(0).normal(size=(3, 150_000)), 6)
+    names = ("LFP", "lick", "run")
+    written = write_voltage(tmp_path, dict(zip(names, values, strict=True)), rate=10_000)
+    assert written.table.stat().st_size > 4 * 2**20
+    found = load_voltage_recording(written.table)
+    np.testing.assert_allclose(found.T, values, atol=1e-9)
+    np.testing.assert_allclose(found.index, np.arange(150_000) / 10, atol=1e-6)
 
 
 def test_voltage_outputs_are_read(tmp_path):

@@ -101,5 +101,12 @@ def test_trials_of_different_lengths_are_filled_up():
 
 
 def test_a_component_that_is_not_there_is_named():
-    with pytest.raises(ArgumentError, match="neuron 0 has no component 5"):
-        merge_factorized_matrices(factors(), 5)
+    for component in (5, -1):
+        with pytest.raises(
+            ArgumentError, match=rf"rows 0, 1, 2 do not have .* {component}, counted"
+        ):
+            merge_factorized_matrices(factors(), component)
+    with pytest.raises(ArgumentError, match="rows 1 do not have 2 pieces"):
+        merge_factorized_matrices([*factors()[:1], factors()[0][:1]])
+    with pytest.raises(ArgumentError, match="rows 0"):
+        merge_factorized_matrices([])

@@ -186,7 +186,8 @@ class Page:
         elif method == "Runtime.consoleAPICalled" and event["type"] in ("error", "assert"):
             self.failures.append(" ".join(str(part.get("value", part)) for part in event["args"]))
         elif method == "Log.entryAdded" and event["entry"]["level"] == "error":
-            self.failures.append(event["entry"]["text"])
+            entry = event["entry"]
+            self.failures.append(f"{entry['text']} {entry.get('url', '')}".strip())
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.browser.send(method, self.session, **parameters)

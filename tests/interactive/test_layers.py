@@ -120,7 +120,7 @@ def test_marks_are_numbers_of_samples_and_thinned_out_when_they_are_many():
     for row in range(3):
         mine = marks[first[row] : first[row + 1]]
         np.testing.assert_array_equal(mine, np.flatnonzero(values[row]))
-    (packed,) = pack([layer], 2400)
+    (packed,) = pack([layer], 2400)  # bytes, half of them for marks of four bytes
     first, marks = packed.args["first"], packed.args["marks"]
     assert marks.size == 300
     assert "at most one mark in every 20 samples" in packed.note

@@ -1,5 +1,7 @@
 """Movies in a real browser: from a page with some frames, and live from a server."""
 
+import tracemalloc
+
 import dask
 import dask.array as da
 import numpy as np
@@ -162,6 +164,31 @@ def test_a_live_movie_reads_what_is_shown(scene, opened):
         np.testing.assert_allclose(course, movie[:, 5:8, 6:9].mean(("y", "x")))
         assert sorted(made) == [0, 5, 10, 15, 20, 25]
         page.until("model('panel 0').title.text.startsWith('neuron 1 ')")
+
+
+def test_a_movie_of_50_gb_is_shown_from_one_block():
+    made = []
+
+    def block(block_info=None):
+        made.append(block_info[None]["array-location"][0])
+        return np.full((64, 512, 512), 7, "uint16")
+
+    count = 1490
+    array = da.map_blocks(block, chunks=((64,) * count, (512,), (512,)), dtype="uint16",
+                          meta=np.empty((0, 0, 0), "uint16"))  # fmt: skip
+    movie = cs.from_numpy(array, frame_rate=30)
+    assert movie.nbytes > 49e9
+    tracemalloc.start()
+    try:
+        layout = view_movie(movie)._build(live=True).layout
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert made == [(0, 64)]
+    assert peak < 200e6
+    (shown,) = layout.select_one({"name": "frame"}).renderers[0].data_source.data["image"]
+    assert shown.shape == (512, 512)
+    assert shown.dtype == np.uint16
 
 
 def test_live_traces_are_drawn_anew_when_one_zooms_in(opened):

@@ -2,7 +2,11 @@
 
 import nbclient
 import nbformat
+import numpy as np
 import pytest
+
+import calscipy as cs
+from calscipy.plotting.interactive import view_movie
 
 pytest.importorskip("panel", reason="needs the extra plot")
 
@@ -27,6 +31,8 @@ JupyterComm.send = watched
 pane = view.panel()
 display(pane)
 ((root, _),) = pane._models.values()
+((comm, _),) = pane._comms.values()
+comm.init()  # as the browser does when it has drawn the cell
 request = root.select_one({"name": "request"})
 before = len(sent)
 root.document.hold()  # as panel does while it takes in a message of the browser
@@ -57,3 +63,22 @@ def test_cells_show_views_and_python_answers(tmp_path):
     (result,) = (out for out in answered.outputs if out.output_type == "execute_result")
     assert result["data"]["text/plain"] == "([8.0, 9.0, 10.0, 11.0], True)"
     assert not any(out.output_type == "error" for cell in notebook.cells for out in cell.outputs)
+
+
+def test_pages_hold_nothing_of_packages_that_happen_to_be_imported():
+    # Panel brings models and scripts of its own, which Bokeh would put into every page.
+    import panel.models.esm
+
+    assert panel.models.esm.ReactiveESM is not None
+    page = view_movie(cs.from_numpy(np.zeros((3, 8, 9), "uint16"), frame_rate=4)).html()
+    assert len(page) < 2 * 10**6
+    assert "panel.min.js" not in page
+    assert "es-module-shims" not in page
+    assert "<script src" not in page
+
+
+def test_a_terminal_shows_a_line_of_text():
+    view = view_movie(cs.from_numpy(np.zeros((3, 8, 9), "uint16"), frame_rate=4), title="m1")
+    shown = view._repr_mimebundle_()
+    assert shown == {"text/plain": repr(view)}
+    assert "m1" in repr(view)

@@ -294,18 +294,29 @@ def _missing(name):
 def test_other_files_are_refused(tmp_path):
     with h5py.File(tmp_path / "foreign.nc", "w") as file:
         file["a"] = np.zeros(3)
-    with pytest.raises(RecordingError, match="not a session of calscipy"):
-        open_netcdf(tmp_path / "foreign.nc")
     (tmp_path / "text.nc").write_text("no")
-    for name in ("text.nc", "missing.nc"):
-        with pytest.raises(RecordingError, match=name):
+    messages = {"foreign.nc": "not a session of calscipy", "text.nc": "not an HDF5 file"}
+    for name, message in (messages | {"missing.nc": "no such file"}).items():
+        with pytest.raises(RecordingError, match=rf"{name}.*{message}"):
             open_netcdf(tmp_path / name)
-        assert not is_netcdf(tmp_path / name)
-    assert not is_netcdf(tmp_path / "foreign.nc")
+    for name, message in messages.items():
+        with pytest.raises(RecordingError, match=rf"{name}.*{message}"):
+            cs.ImagingSession.open(tmp_path / name)
 
 
-def test_is_netcdf(written):
+def test_files_are_known_by_their_content(written, tmp_path, session):
     assert is_netcdf(written)
+    for name in ("a.h5", "a.hdf5", "a.dat"):
+        path = tmp_path / name
+        path.write_bytes(written.read_bytes())
+        assert is_netcdf(path)
+        same(cs.ImagingSession.open(path).tree, session.tree)
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["a"] = np.zeros(3)
+    (tmp_path / "text.h5").write_text("no")
+    for name in ("foreign.h5", "text.h5", "missing.nc"):
+        assert not is_netcdf(tmp_path / name)
+    assert not is_netcdf(tmp_path)
 
 
 def test_a_newer_schema_is_refused(tmp_path, written):

@@ -260,3 +260,16 @@ def test_to_zarr_refuses_what_no_session_holds(tmp_path):
     with pytest.raises(ArgumentError, match="saves movies, traces and events"):
         cs.to_zarr(image, tmp_path / "i.zarr")
     assert leftovers(tmp_path) == []
+
+
+def test_volumes_of_two_channels_are_valid_ome_zarr(tmp_path):
+    models = pytest.importorskip("ome_zarr_models.v05.image")
+    movie = cs.from_numpy(
+        np.zeros((3, 2, 4, 8, 6), "u2"), frame_rate=5, microns_per_pixel=(0.5, 0.7)
+    )
+    z = ("plane", [0.0, 5.0, 10.0, 15.0], {"units": "um"})
+    movie.assign_coords(z=z).cs.to_zarr(tmp_path / "v.zarr", progress=False)
+    for path in (tmp_path / "v.zarr", tmp_path / "v.zarr" / "movie"):
+        image = models.Image.from_zarr(zarr.open_group(path, mode="r"))
+        (dataset,) = image.ome_attributes.multiscales[0].datasets
+        assert dataset.coordinateTransformations[0].scale == pytest.approx([0.2, 1, 5, 0.5, 0.7])

@@ -549,6 +549,16 @@ def test_the_second_channel_may_be_the_functional_one(tmp_path):
     np.testing.assert_array_equal(movie.sel(channel="Ch1"), truth[0, "chan2"])
 
 
+def test_settings_that_were_run_over_do_not_swap_channels(tmp_path):
+    """Before 1.0, the defaults that a user starts from replace what ops.npy says."""
+    movie = recording(("frames", "channel", "y", "x"))
+    folder = to_suite2p(movie, tmp_path, functional_channel="green", progress=False)
+    for name in ("ops", "db"):
+        values = np.load(folder / "plane0" / f"{name}.npy", allow_pickle=True).item()
+        save(folder / "plane0" / f"{name}.npy", {**values, "functional_chan": 1})
+    xr.testing.assert_identical(open_suite2p_movie(folder).compute(), movie)
+
+
 def test_movies_of_another_size_than_the_settings_are_refused(tmp_path):
     write_folder(tmp_path / "suite2p", planes=1)
     file = tmp_path / "suite2p" / "plane0" / "data.bin"
@@ -800,9 +810,15 @@ def test_labels_of_another_movie_are_not_taken(tmp_path):
     back = open_suite2p_movie(other)
     assert back.dtype == np.int16
     assert back.y.attrs["units"] == "1"
-    (other / "calscipy.json").write_text('{"calscipy_labels": 1, "name": ')
-    with pytest.raises(RecordingError, match=r"calscipy\.json"):
-        open_suite2p_movie(other)
+    known = json.loads((other / "calscipy.json").read_text())
+    wrong = ("{", {"dims": ["a", "y", "x"]}, {"suite2p_functional_channel": 1}, {"dtype": "<c8"})
+    for change in wrong:
+        text = change if change == "{" else json.dumps(known | change)
+        (other / "calscipy.json").write_text(text)
+        with pytest.raises(RecordingError, match=r"calscipy\.json"):
+            open_suite2p_movie(other)
+        with pytest.raises(RecordingError, match=r"calscipy\.json"):
+            open_suite2p(other)
     with pytest.warns(CalscipyWarning, match=r"worked with 7\.\d+ frames/s, but the rate is 30"):
         fast = open_suite2p_movie(folder, frame_rate=30)
     np.testing.assert_allclose(fast.time, np.arange(30) / 30)
@@ -824,6 +840,7 @@ def test_memory_stays_bounded_while_writing(tmp_path):
 
 
 RUN = """
+import sys
 import numpy as np
 import suite2p
 folder, out = sys.argv[1:]

@@ -401,6 +401,8 @@ def test_imagej_that_contradicts_its_pages(tmp_path):
     message = "ImageJ metadata of a.tif state 2 channels x 1 planes x 4 frames, the file holds 6"
     with pytest.raises(RecordingError, match=message):
         movie(tmp_path / "a.tif")
+    with pytest.warns(CalscipyWarning, match=message):
+        assert movie(tmp_path / "a.tif", channels=2).shape == (3, 2, *SHAPE)
 
 
 def test_imagej_z(tmp_path):

@@ -290,6 +290,11 @@ def test_a_recording_that_stopped_early(tmp_path):
         ({"C": 1, "Z": 1, "T": 0}, "", "state SizeT='0'"),
         ({"C": 1, "Z": 1, "T": 10**30}, "", "state SizeT="),
         ({"C": 1, "Z": 1, "T": 4}, tiff_data(IFD=-1), "state IFD='-1'"),
+        (
+            {"C": 2**30, "Z": 2**30, "T": 2**30},
+            tiff_data(IFD=0, FirstT=2**29),
+            "state a movie of 1073741824 channels",
+        ),
         ({"C": 1, "Z": 1, "T": 4}, tiff_data(IFD=9), "describe none of its pages|place 0 of 4"),
     ],
     ids=[
@@ -302,6 +307,7 @@ def test_a_recording_that_stopped_early(tmp_path):
         "none",
         "digits",
         "negative",
+        "product",
         "beyond",
     ],
 )
@@ -331,13 +337,18 @@ def test_metadata_that_are_not_read(tmp_path, text, message):
         movie(write(tmp_path / "a.tif", images(2), whole), frame_rate=1)
 
 
-@pytest.mark.parametrize(
-    "text", ["<OME", "<OME><Image></Wrong>", "<OME><Pixels PhysicalSizeX='a'/>", "<OME/>"]
-)
-def test_damaged_metadata_say_nothing(tmp_path, text):
-    found = movie(write(tmp_path / "a.tif", images(2), text), frame_rate=1)
+@pytest.mark.parametrize("text", ["<OME", "<OME><Image></Wrong>", "<OME><Pixels SizeT='2'>"])
+def test_damaged_metadata_are_not_used(tmp_path, text):
+    path = write(tmp_path / "a.tif", images(2), text)
+    with pytest.warns(CalscipyWarning, match="its OME metadata are damaged and are not used"):
+        found = movie(path, frame_rate=1)
     np.testing.assert_array_equal(found.values, images(2))
     assert found.x.attrs["units"] == "1"
+
+
+def test_metadata_without_images_say_nothing(tmp_path):
+    found = movie(write(tmp_path / "a.tif", images(2), "<OME/>"), frame_rate=1)
+    assert found.shape == (2, *SHAPE)
 
 
 def test_several_images_are_refused(tmp_path):
@@ -518,6 +529,12 @@ def test_an_image_is_one_frame(tmp_path):
     np.testing.assert_array_equal(found[0].values, data.values)
     assert found.time.values.tolist() == [pytest.approx(1 / 7.5)]
     assert found.attrs == data.attrs
+
+
+def test_a_movie_without_times(tmp_path):
+    path = to_tiff(labelled().drop_vars("time"), tmp_path / "m.ome.tif", progress=False)
+    assert "time" not in movie(path).coords
+    assert movie(path, frame_rate=4).time.values.tolist() == [0, 0.25, 0.5, 0.75]
 
 
 def test_what_is_given_replaces_what_was_written(tmp_path):

@@ -282,6 +282,7 @@ def test_given_numbers_win_with_a_warning(tmp_path):
         found = movie(path, planes=4)
     np.testing.assert_array_equal(found.values, images(12).reshape(3, 4, *SHAPE))
     assert "z" not in found.coords
+    assert "flyback_images_left_out" not in found.attrs
     assert str(movie(path, channels=["GCaMP"]).channel.values) == "GCaMP"
 
 
@@ -296,6 +297,8 @@ def test_a_volume_larger_than_the_recording_can_hold(tmp_path):
     path = write_big(tmp_path / "a.tif", images(3), fast_stack(30_000, 1))
     with pytest.raises(RecordingError, match="30001 images in a volume, the recording has 3 pages"):
         movie(path)
+    with pytest.warns(CalscipyWarning, match="30001 images in a volume"):
+        assert movie(path, planes=3, frame_rate=1).sizes["plane"] == 3
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -104,6 +104,19 @@ def test_values_and_labels_come_back(tmp_path, dims, chunks):
     assert names(tmp_path) == ["a.ome.tif"]
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "bool"])
+@pytest.mark.parametrize("dims", ALL_DIMS, ids="-".join)
+def test_calscipy_opens_what_was_written(tmp_path, dims, dtype):
+    data = movie(*dims, dtype=dtype, frames=60)
+    whole = to_tiff(data, tmp_path / "a.tif", progress=False)
+    parts = to_tiff(data, tmp_path / "set", max_file_bytes=150_000, progress=False)
+    for path in (whole, parts):
+        found = cs.ImagingSession.open(path).movie
+        assert found.chunks is not None
+        xr.testing.assert_identical(found.compute(), data)
+        assert found.dtype == data.dtype
+
+
 @pytest.mark.parametrize("dims", ALL_DIMS, ids="-".join)
 def test_ome_metadata_tell_what_is_known(tmp_path, dims):
     data = movie(*dims)

@@ -190,7 +190,8 @@ def test_the_baseline_page_has_the_baselines():
         np.testing.assert_allclose(lines_of(traces)[0][:, 1], own[0])
         for line, arguments in zip(baselines, methods.values(), strict=True):
             wanted = cs.baseline(own, **arguments)[0]
-            np.testing.assert_allclose(lines_of(line)[0][:, 1], wanted, rtol=1e-5)
+            np.testing.assert_allclose(line.get_ydata(), wanted, rtol=1e-5)
+            np.testing.assert_array_equal(line.get_xdata(), own.time)
         assert axis.get_ylim()[0] < own.min()
         assert axis.get_ylim()[1] > own.max()
         assert axis.get_title("left") == f"neuron {neuron}"

@@ -65,13 +65,16 @@ def test_long_traces_keep_their_peaks(stored):
     values[2, 777] = -7.0
     traces = cs.from_numpy(stored(values), frame_rate=30)
     axes = plot_traces(traces)
-    assert len(drawn(axes)[0]) <= 8001
+    assert len(drawn(axes)[0]) < 5000
+    low, high = axes.get_ylim()
+    line_width = (high - low) * 0.9 / 72 / axes.get_window_extent().height * axes.figure.dpi
     for line, floor, own in zip(drawn(axes), floors(axes), values, strict=True):
         middle = np.median(own)
-        assert line[:, 1].max() - floor == pytest.approx(own.max() - middle, abs=0.01)
-        assert line[:, 1].min() - floor == pytest.approx(own.min() - middle, abs=0.01)
+        assert line[:, 1].max() - floor == pytest.approx(own.max() - middle, abs=line_width)
+        assert line[:, 1].min() - floor == pytest.approx(own.min() - middle, abs=line_width)
     peak = drawn(axes)[1]
-    assert peak[peak[:, 1].argmax(), 0] == traces.time[40_003]
+    column = 2000 / 2000  # s
+    assert abs(peak[peak[:, 1].argmax(), 0] - traces.time[40_003]) <= column
 
 
 def test_no_line_leads_over_gaps_epochs_and_nan():
@@ -251,6 +254,11 @@ def test_only_what_is_drawn_is_computed_and_once():
         ({"traces": dfof()[:0]}, ArgumentError, "nothing to draw"),
         ({"traces": dfof().astype(complex)}, ArgumentError, "as numbers"),
         ({"neurons": [1, 99]}, ArgumentError, "no neuron 99; there are 0, 1, 2, 3, 4"),
+        (
+            {"traces": xr.concat([dfof()] * 41, "neuron"), "mode": "overlay"},
+            ArgumentError,
+            "up to 200 neurons, got 205",
+        ),
         ({"mode": "heaped"}, ArgumentError, "'stacked', 'overlay'"),
         ({"events": dfof()}, ArgumentError, "events as a boolean array, got float32"),
         ({"events": truth().events.assign_coords(neuron=list("abcde"))}, ArgumentError, "none of"),

@@ -15,6 +15,7 @@ from calscipy.compat.bruker.meta_objects import PhotostimulationMeta
 from calscipy.errors import ArgumentError, CalscipyWarning, warn
 from calscipy.io.photostimulation.lossless import read_document
 from calscipy.io.prairieview import is_master
+from calscipy.io.prairieview.read_times import read_frame_times
 from calscipy.io.prairieview.voltage_files import read_voltage_files
 from calscipy.kernels.frame_numbers import frame_of_samples, frames_at_samples
 from calscipy.session import ImagingSession
@@ -117,9 +118,8 @@ def extract_frame_times(file: PathLike) -> pd.DataFrame:
         first one as index, in ms. Frames of all cycles, none left out, where 0.3.5 read the first
         cycle alone, in whole ms.
     """
-    times = ImagingSession.open(file).movie[model.TIME].values * 1000
-    index = pd.Index(times, name=TIME)
-    return pd.DataFrame({FRAME: np.arange(len(times))}, index)
+    index = pd.Index(read_frame_times(Path(file)) * 1000, name=TIME)
+    return pd.DataFrame({FRAME: np.arange(len(index))}, index)
 
 
 def generate_bruker_naming_convention(

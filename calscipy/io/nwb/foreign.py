@@ -19,6 +19,7 @@ from calscipy.io.hdf5 import StackedArray
 from calscipy.io.nwb.neurons import read_neurons
 from calscipy.io.nwb.series import CLOCK_ATTRS, scalar, series_attrs, text, times_of, values_of
 
+VERSION_ATTR = "nwb_version"
 IMAGES = ("TwoPhotonSeries", "OnePhotonSeries")
 RESPONSES, SEGMENTATION = "RoiResponseSeries", "PlaneSegmentation"
 _UM = {"meters": 1e6, "m": 1e6, "meter": 1e6, "millimeters": 1e3, "mm": 1e3, "micrometers": 1.0}
@@ -100,7 +101,7 @@ def _about(file: Any) -> dict[str, Any]:
     """Return what the file says of the session."""
     values = {name: scalar(file, name) for name in _ABOUT}
     about = {name.rpartition("/")[2]: value for name, value in values.items() if value is not None}
-    return {"version": text(file.attrs["nwb_version"])} | about
+    return {"version": text(file.attrs[VERSION_ATTR])} | about
 
 
 # -- movies -------------------------------------------------------------------------------

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from calscipy import model
 from calscipy.errors import RecordingError
 from calscipy.io.chunks import Chunks, chunk_movie
-from calscipy.io.hdf5 import is_hdf5, opened
+from calscipy.io.hdf5 import opened, root_has
 from calscipy.io.netcdf_form import blocks_of
 from calscipy.io.nwb.carried import restored_session
-from calscipy.io.nwb.foreign import read_foreign
+from calscipy.io.nwb.foreign import VERSION_ATTR, read_foreign
+
+SUFFIX = ".nwb"
 
 
 def is_nwb(path: Path) -> bool:
-    """Tell whether a file is HDF5 in the form of NWB."""
-    if not is_hdf5(path):
-        return False
-    try:
-        with opened(path, extra="nwb") as file:
-            return _is_nwb(file)
-    except RecordingError:
-        return False
-
-
-def _is_nwb(file: Any) -> bool:
-    return "nwb_version" in file.attrs
+    """Tell whether a file is NWB, by its suffix or its content."""
+    return (path.suffix.lower() == SUFFIX and path.is_file()) or root_has(path, VERSION_ATTR)
 
 
 def open_nwb(
@@ -77,9 +68,9 @@ def open_nwb(
     """
     path = Path(path)
     with opened(path, extra="nwb") as file:
-        if not _is_nwb(file):
+        if VERSION_ATTR not in file.attrs:
             raise RecordingError(
-                f"{path}: HDF5, but not NWB (no 'nwb_version'). Open it with the program that "
+                f"{path}: HDF5, but not NWB (no {VERSION_ATTR!r}). Open it with the program that "
                 "wrote it."
             )
         tree = restored_session(file, path) if movie is None and segmentation is None else None

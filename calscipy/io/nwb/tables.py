@@ -163,9 +163,16 @@ def add_epochs(file: Any, movie: xr.Dataset) -> None:
     for part in parts:
         file.add_epoch(
             start_time=float(times[part.start]),
-            stop_time=float(times[part.stop - 1]),
+            stop_time=_end(times, part.stop - 1),
             tags=[f"{model.EPOCH} {labels[part.start]}"],
         )
+
+
+def _end(times: np.ndarray, frame: int) -> float:
+    """Return when a frame ends: a usual step after it began, and not after the next one began."""
+    steps = np.diff(times)
+    end = float(times[frame] + (np.median(steps) if steps.size else 0.0))
+    return min(end, float(times[frame + 1])) if frame + 1 < times.size else end
 
 
 def add_invalid_times(file: Any, movie: xr.Dataset) -> None:
@@ -183,6 +190,6 @@ def add_invalid_times(file: Any, movie: xr.Dataset) -> None:
         if not whole:
             file.add_invalid_time_interval(
                 start_time=float(times[run[0]]),
-                stop_time=float(times[run[-1]]),
+                stop_time=_end(times, run[-1]),
                 tags=["missing or damaged frames"],
             )

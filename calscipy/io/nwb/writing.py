@@ -165,7 +165,7 @@ def to_nwb(
         with pynwb.NWBHDF5IO(temporary, "w") as io:
             io.write(content.file)
         _fill(temporary, content.fills, f"writing {target.name}", progress)
-        # Against the schema in memory, by which it was written: reading the file's copy takes longer.
+        # Against the schema that it was written by: to read the copy in the file takes longer.
         errors = pynwb.validate(path=temporary, use_cached_namespaces=False)
         if errors:
             raise StoreError(f"{target}: NWB's validator refuses the file: {first_few(errors, 5)}.")

@@ -103,7 +103,11 @@ def _new_groups(tree: xr.DataTree, target: Path, groups: Sequence[str] | None) -
     there = set(stored.children)
     wanted = [groups] if isinstance(groups, str) else list(groups or tree.children)
     if groups is None:
-        changed = [n for n in wanted if n in there and not _same(tree[n], stored[n])]
+        changed = [
+            n
+            for n in wanted
+            if n in there and not _same(tree[n].to_dataset(), stored[n].to_dataset())
+        ]
         if changed:
             raise TargetExistsError(
                 f"{target} exists already: this session was opened from it and may differ from it "
@@ -124,9 +128,8 @@ def _new_groups(tree: xr.DataTree, target: Path, groups: Sequence[str] | None) -
     return wanted
 
 
-def _same(node: xr.DataTree, stored: xr.DataTree) -> bool:
+def _same(ours: xr.Dataset, theirs: xr.Dataset) -> bool:
     """Tell whether a group is as it was opened: the same variables, read from the store."""
-    ours, theirs = node.to_dataset(), stored.to_dataset()
     if set(ours.variables) != set(theirs.variables) or ours.attrs != theirs.attrs:
         return False
     for name, variable in ours.variables.items():

@@ -92,7 +92,7 @@ class Journal:
             with open(temporary, "xb", buffering=0) as file:
                 written = 0
                 while written < data.size:
-                    written += file.write(data[written:])
+                    written += file.write(data.data[written:])
                 os.fsync(file.fileno())
             self._make_folders(key)
             os.replace(temporary, self.stage / key)

@@ -54,8 +54,8 @@ class PlannedArray:
         """Yield the blocks in order."""
         lengths = self.data.chunksize
         for index in itertools.product(*map(range, self.data.numblocks)):
-            start = tuple(at * n for at, n in zip(index, lengths, strict=True))
-            shape = tuple(sizes[at] for at, sizes in zip(index, self.data.chunks, strict=True))
+            start = tuple(int(at * n) for at, n in zip(index, lengths, strict=True))
+            shape = tuple(int(sizes[at]) for at, sizes in zip(index, self.data.chunks, strict=True))
             key = "/".join([self.path, "c", *map(str, index)])
             yield Block(index, start, shape, key, math.prod(shape) * self.data.dtype.itemsize)
 
@@ -177,8 +177,13 @@ def _texts(variable: xr.Variable, name: str) -> xr.Variable:
 def _codecs(variable: xr.Variable) -> dict[str, Any]:
     if variable.dtype.kind == "T":
         return {}
+    # Of the noise of images, lz4 leaves as much as zstd (1.435 and 1.433 times smaller as recorded,
+    # 1.33 and 1.35 once filtered) in a third of the time. Of masks and tables zstd leaves half.
+    images = _is_movie(variable.dims) and variable.dtype.itemsize > 1
+    cname: Literal["lz4", "zstd"] = "lz4" if images else "zstd"
+    level = 9 if images else 3
     blosc = BloscCodec(
-        cname="zstd", clevel=3, shuffle="bitshuffle", typesize=variable.dtype.itemsize
+        cname=cname, clevel=level, shuffle="bitshuffle", typesize=variable.dtype.itemsize
     )
     return {"compressors": (blosc, Crc32cCodec())}
 

@@ -18,6 +18,7 @@ from calscipy.io.store.contents import Contents, is_store, place_of, read_conten
 from calscipy.io.store.files import METADATA
 from calscipy.io.store.places import Place
 from calscipy.io.store.reading import read_group
+from calscipy.io.store.remote_place import Remote
 from calscipy.io.store.verify import wrong_checksums
 from calscipy.options import get_option
 
@@ -27,14 +28,17 @@ Verify = Literal["sizes", "full"] | None
 
 
 def open_store(
-    path: str | os.PathLike[str], *, chunks: Chunks = "frames", verify: Verify = "sizes"
+    path: str | os.PathLike[str] | Remote,
+    *,
+    chunks: Chunks = "frames",
+    verify: Verify = "sizes",
 ) -> xr.DataTree:
     """Open a store, its arrays lazily in the blocks in which they were saved.
 
     Parameters
     ----------
     path : path
-        The store, a folder or a zip file.
+        The store: a folder, a zip file, a URL or a zarr Store.
     chunks : {"frames", "time"}, mapping or None
         For the movie: ``"frames"`` are its saved blocks.
     verify : {"sizes", "full"} or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import google_crc32c
 from zarr.abc.store import Store
@@ -20,7 +20,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Remote = str | Store
 
 
-def is_remote(path: Any) -> bool:
+def is_remote(path: object) -> TypeGuard[Remote]:
     """Tell whether this is a URL or a zarr Store, and not the path of a folder.
 
     Examples

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
+from zarr.abc.store import Store
 
 from calscipy import model
 from calscipy._version import __version__
@@ -93,6 +94,7 @@ def save_tree(
             )
         plan = plan_store(datasets, attrs, chunks)
         return save_remote(plan, job_of(plan), path, progress)
+    assert not isinstance(path, Store)
     target = Path(path).absolute()
     replace = overwrite and os.path.lexists(target)
     if replace:

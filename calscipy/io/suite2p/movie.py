@@ -19,11 +19,10 @@ from calscipy.blocks.memory import empty_block
 from calscipy.errors import ArgumentError, CalscipyWarning, RecordingError, warn
 from calscipy.history import append, history_line
 from calscipy.io.chunks import MAX_PIXELS, Chunks, chunk_movie
-from calscipy.io.labels import Labels
 from calscipy.io.npy import FileArray, raw_numbers
 from calscipy.io.raw_blocks import fitted
 from calscipy.io.suite2p.folders import MOVIE, OTHER_MOVIE, Folder, find_folder, number_of
-from calscipy.io.suite2p.labels import coords_of, exported_labels
+from calscipy.io.suite2p.labels import Export, coords_of, read_export
 from calscipy.io.suite2p.settings import PlaneSettings
 from calscipy.kernels.rois import require_image_shape
 
@@ -134,7 +133,8 @@ def movie_in(
             f"{folder.root}: planes of different sizes {shapes}, which one movie cannot hold. "
             "Open the folder of one plane."
         )
-    return _labelled(_Files(folder, settings, arrays, [row[0].name for row in table]), frame_rate)
+    names = [row[0].name for row in table]
+    return _labelled(_Files(folder, settings, arrays, names, read_export(folder.top)), frame_rate)
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class _Files:
     settings: Mapping[int | None, PlaneSettings]
     arrays: list[list[FileArray]]  # by channel and plane
     names: list[str]  # of the files of each channel
+    export: Export | None  # if calscipy wrote them
 
     @property
     def first(self) -> PlaneSettings:
@@ -154,6 +155,8 @@ class _Files:
     def channels(self) -> list[int]:
         """Number of each channel in the recording, from 1 on, in the order of the files."""
         functional = self.first.count("functional_chan") or 1
+        if self.export is not None:
+            functional = self.export.functional + 1
         other = 1 if functional == 2 else 2
         return [other if "chan2" in name else functional for name in self.names]
 
@@ -233,16 +236,15 @@ def _run(places: np.ndarray) -> np.ndarray | slice:
 def _labelled(files: _Files, frame_rate: float | None) -> xr.Dataset:
     order = np.argsort(files.channels, kind="stable")
     rows = [files.arrays[at] for at in order]
-    labels = exported_labels(files.folder.top)
-    fitting = None if labels is None else _fitting(files, labels)
+    fitting = _fitting(files)
     dtype = np.dtype(np.int16)
     dims: tuple[str, ...] = (model.FRAMES, model.Y, model.X)
-    if fitting is None or labels is None:
+    if fitting is None or files.export is None:
         coords, attrs = _own_labels(files, frame_rate, np.array(files.channels)[order])
     else:
         coords, attrs, dims = fitting
         coords |= _given_times(files, frame_rate, coords)
-        dtype = dtype if _is_registered(files) else labels.dtype
+        dtype = dtype if _is_registered(files) else files.export.labels.dtype
     stack = StackedFiles(rows, dtype)
     variable = xr.Variable(model.MOVIE_DIMS, indexing.LazilyIndexedArray(stack), attrs)
     single = [dim for dim in model.MOVIE_DIMS if variable.sizes[dim] == 1 and dim not in dims]
@@ -259,12 +261,15 @@ def _labelled(files: _Files, frame_rate: float | None) -> xr.Dataset:
 
 
 def _fitting(
-    files: _Files, labels: Labels
+    files: _Files,
 ) -> tuple[dict[str, xr.Variable], dict[str, Any], tuple[str, ...]] | None:
     """Return coordinates, attributes and dimensions of the movie that calscipy wrote here.
 
-    None if the labels are those of other files.
+    None if it was another program, or the labels are those of other files.
     """
+    if files.export is None:
+        return None
+    labels = files.export.labels
     sizes = labels.sizes
     wanted = [sizes.get(dim, 1) for dim in model.MOVIE_DIMS]
     _, rows, columns = files.arrays[0][0].shape

@@ -15,11 +15,10 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import CalscipyWarning, RecordingError, first_few, warn
-from calscipy.io.labels import Labels
 from calscipy.io.npy import FileArray, lazy, numbers_in
 from calscipy.io.suite2p.classes import read_classes
 from calscipy.io.suite2p.folders import STAT, Folder, find_folder, is_movie
-from calscipy.io.suite2p.labels import exported_labels, origin
+from calscipy.io.suite2p.labels import Export, read_export
 from calscipy.io.suite2p.movie import (
     movie_files,
     movie_in,
@@ -123,7 +122,7 @@ def open_suite2p(
         return xr.DataTree.from_dict({"/": _root(place.parent), model.MOVIE: dataset})
     folder = find_folder(place)
     planes = [_read_plane(folder, number, place) for number, place in folder.planes.items()]
-    labels = exported_labels(folder.top)
+    export = read_export(folder.top)
     groups: dict[str, xr.Dataset] = {}
     shape = one_shape(folder.root, {p.settings.shape for p in planes if p.settings.shape})
     settings = {plane.number: plane.settings for plane in planes}
@@ -131,17 +130,17 @@ def open_suite2p(
     opened = movie_in(folder, settings, files, frame_rate=frame_rate)
     if opened is not None:
         groups[model.MOVIE] = opened
-    times = _times(folder, planes, labels, opened, frame_rate)
+    times = _times(folder, planes, export, opened, frame_rate)
     program = {PROGRAM_ATTR: " ".join(filter(None, ("suite2p", version_of(planes[0].settings))))}
     stats = [plane.stat for plane in planes if plane.stat is not None]
     if sum(len(stat.entries) for stat in stats):
         known = read_statistics(stats)
-        groups[model.ROIS] = _rois(folder, stats, known, shape, labels, program)
+        groups[model.ROIS] = _rois(folder, stats, known, shape, export, program)
         _warn_of(folder, known)
     else:
         known = Statistics()
     groups |= _traces(folder, planes, known, groups.get(model.ROIS), times, program)
-    groups |= _images(planes, shape, labels, program)
+    groups |= _images(planes, shape, export, program)
     groups |= _registration(planes, times, program)
     state = {f"plane{p.number or 0}": p.settings.attrs() for p in planes}
     root = _root(folder.root).assign_attrs({SETTINGS_ATTR: state})
@@ -179,7 +178,7 @@ def _read_plane(folder: Folder, number: int | None, place: Path) -> _Plane:
 def _times(
     folder: Folder,
     planes: Sequence[_Plane],
-    labels: Labels | None,
+    export: Export | None,
     movie: xr.Dataset | None,
     frame_rate: float | None,
 ) -> xr.Variable | None:
@@ -192,7 +191,7 @@ def _times(
         return None
     if movie is not None and movie.sizes[model.FRAMES] == frames:
         return xr.Variable(model.TIME, movie[model.TIME].values, attrs)
-    exact = None if labels is None else labels.coords.get(model.TIME)
+    exact = None if export is None else export.labels.coords.get(model.TIME)
     if frame_rate is None and exact is not None and exact.shape == (frames,):
         return xr.Variable(model.TIME, exact.values, attrs)
     rate = rate_of(folder.root, frame_rate, planes[0].settings.number("fs"))
@@ -204,7 +203,7 @@ def _rois(
     stats: Sequence[Stat],
     known: Statistics,
     shape: tuple[int, int] | None,
-    labels: Labels | None,
+    export: Export | None,
     program: Mapping[str, str],
 ) -> xr.Dataset:
     rois = joined(folder.root, stats, image_shape=shape)
@@ -212,7 +211,7 @@ def _rois(
     rois = rois.assign_coords(coords).assign_attrs(program)
     for name in coords:
         rois[name].attrs = meaning(name)
-    corner = _corner(labels)
+    corner = None if export is None else export.corner
     if corner is not None:  # pixels count from the corner of the recording
         for dim, first in zip((model.Y, model.X), corner, strict=True):
             values = rois[dim].values + first
@@ -232,14 +231,6 @@ def _rois(
         for name, values in pixels.items():
             found[f"neuropil_{name}"] = ("neuropil_pixel", values)
     return found
-
-
-def _corner(labels: Labels | None) -> tuple[int, int] | None:
-    """Return the first recorded row and column of an exported movie, None if they are unknown."""
-    if labels is None:
-        return None
-    y, x = origin(labels, model.Y), origin(labels, model.X)
-    return None if y is None or x is None else (y, x)
 
 
 def _traces(
@@ -313,7 +304,7 @@ def _neuron_coords(
 def _images(
     planes: Sequence[_Plane],
     shape: tuple[int, int] | None,
-    labels: Labels | None,
+    export: Export | None,
     program: Mapping[str, str],
 ) -> dict[str, xr.Dataset]:
     if shape is None:
@@ -330,7 +321,7 @@ def _images(
             variables[name] = variables[name].isel({model.PLANE: 0})
     coords: dict[str, Any] = {}
     for dim, size in zip((model.Y, model.X), shape, strict=True):
-        stated = None if labels is None else labels.coords.get(dim)
+        stated = None if export is None else export.labels.coords.get(dim)
         fits = stated is not None and stated.shape == (size,)
         coords[dim] = stated if fits else model.pixel_coordinate(dim, size, None)
     coords |= plane_coord({plane.number: plane.settings for plane in planes})

@@ -15,11 +15,11 @@ from calscipy import model
 from calscipy.errors import ArgumentError, StoreError
 from calscipy.history import append, history_line
 from calscipy.io.chunks import frames_per_chunk
-from calscipy.io.labels import labels_text
 from calscipy.io.output import new_folder, progress_bar, require_space
 from calscipy.io.raw_blocks import RawBlocks
 from calscipy.io.suite2p.folders import DATABASE, MOVIE, OPS, OTHER_MOVIE, SETTINGS, TOP
 from calscipy.io.suite2p.labels import NAME as LABELS
+from calscipy.io.suite2p.labels import export_text
 from calscipy.io.suite2p.movie import DTYPE
 
 BAD_FRAMES = "bad_frames.npy"  # frames that suite2p's registration and detection leave out
@@ -116,7 +116,7 @@ def to_suite2p(
             if bad is not None:
                 np.save(temporary / BAD_FRAMES, bad)
             _write_settings(movie, temporary, target, means, functional, rate, settings or {})
-            text = labels_text(_as_written(data, halve, scale))
+            text = export_text(_as_written(data, halve, scale), functional)
             (temporary / LABELS).write_text(text, encoding="utf-8")
     finally:
         if made and not target.exists():

@@ -199,13 +199,22 @@ class Packed:
 
 
 def pack(layers: Sequence[Layer], budget: int) -> list[Packed]:
-    """Thin out all rows of some layers until they fit into some bytes, marks coming on top."""
-    return [
-        _packed_marks(layer, budget // (8 * len(layers)))
-        if layer.marks
-        else _packed_lines(layer, _columns(layer, layers, budget))
-        for layer in layers
-    ]
+    """Thin out all rows of some layers until they fit into some bytes.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Which share the bytes.
+    budget : int
+        Bytes. Marks take at most half of them.
+    """
+    most = budget // (2 * 4 * len(layers))
+    found = {at: _packed_marks(own, most) for at, own in enumerate(layers) if own.marks}
+    left = budget - sum(own.args["marks"].nbytes for own in found.values())
+    for at, layer in enumerate(layers):
+        if not layer.marks:
+            found[at] = _packed_lines(layer, _columns(layer, layers, left))
+    return [found[at] for at in range(len(layers))]
 
 
 def _columns(layer: Layer, layers: Sequence[Layer], budget: int) -> int:

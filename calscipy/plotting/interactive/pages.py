@@ -17,6 +17,17 @@ PAGE_BYTES = 10_000_000  # that no page reaches unless it is asked to
 INK, GREY = "#222222", "#666666"
 WIDEST = 2000  # columns of pixels that a screen is taken to have
 
+_COMPONENTS = ("bokeh", "bokeh-widgets")
+_PAGE = """{% from macros import embed %}<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{{ title | e }}</title>{{ scripts }}</head>
+<body>
+{% for doc in docs %}{% for root in doc.roots %}{{ embed(root) }}{% endfor %}{% endfor %}
+{{ plot_script }}
+</body>
+</html>
+"""
+
 _TEX = re.compile(r"\$(?=\$)|\\(?=[()\[\]])")
 _BREAK = "\u2060"  # has no width and joins what it stands between
 
@@ -103,9 +114,41 @@ def page_html(layout: Any, title: str, keys: Any) -> str:
     """
     from bokeh.document import Document
     from bokeh.embed import file_html
-    from bokeh.resources import INLINE
+    from bokeh.resources import CDN, Resources
 
     document = Document()
     document.add_root(layout)
     document.js_on_event("document_ready", keys)
-    return str(file_html(document, INLINE, title=plain(title)))
+    code = Resources(mode="inline", components=list(_COMPONENTS)).js_raw
+    scripts = "".join(f"<script>{part}</script>" for part in code)
+    return str(
+        file_html(
+            document,
+            CDN,  # which the template does not use
+            title=plain(title),
+            template=template(),
+            template_variables={"scripts": scripts},
+        )
+    )
+
+
+def serve_page(document: Any, layout: Any, title: str, keys: Any) -> None:
+    """Put a layout into the document of a session of Bokeh's server; see :func:`page_html`."""
+    document.title = plain(title)
+    document.template = template()
+    document.template_variables["scripts"] = "".join(
+        f"<script src='static/js/{name}.min.js'></script>" for name in _COMPONENTS
+    )
+    document.add_root(layout)
+    document.js_on_event("document_ready", keys)
+
+
+def template() -> Any:
+    """Return the template of pages.
+
+    Bokeh's own loads the scripts of every package that brings models and happens to be imported,
+    such as panel, some of them from the network.
+    """
+    from bokeh.core.templates import get_env
+
+    return get_env().from_string(_PAGE)

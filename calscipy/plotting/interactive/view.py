@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from calscipy.errors import ArgumentError
 from calscipy.io.output import require_free
-from calscipy.plotting.interactive.pages import PAGE_BYTES, page_html, require_packages
+from calscipy.plotting.interactive.pages import PAGE_BYTES, page_html, require_packages, serve_page
 
 
 class Built(NamedTuple):
@@ -115,6 +115,8 @@ class View(ABC):
         return panel.pane.Bokeh(self._build(live=True).layout, sizing_mode="stretch_width")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        if not _in_notebook():
+            return {"text/plain": repr(self)}
         require_packages("bokeh", "panel")
         import panel
 
@@ -125,6 +127,13 @@ class View(ABC):
     def __repr__(self) -> str:
         ways = "show it in a notebook, serve() it or save_html(path)"
         return f"<{type(self).__name__} of {self.title}: {ways}>"
+
+
+def _in_notebook() -> bool:
+    """Whether cells are shown by something that draws HTML, not by a terminal."""
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
 
 
 class Server:
@@ -179,9 +188,7 @@ class Server:
 
     def _document(self, document: Any) -> None:
         built = self._view._build(live=True)
-        document.title = self._view.title
-        document.add_root(built.layout)
-        document.js_on_event("document_ready", built.keys)
+        serve_page(document, built.layout, self._view.title, built.keys)
 
     def stop(self) -> None:
         """End it."""
