@@ -22,7 +22,7 @@ from calscipy.io.store.manifest import (
     compare_sizes,
 )
 from calscipy.io.store.places import Folder, Place
-from calscipy.io.store.remote_place import RemotePlace, is_remote
+from calscipy.io.store.remote_place import Remote, RemotePlace, is_remote
 
 
 def is_store(path: Path) -> bool:
@@ -30,8 +30,8 @@ def is_store(path: Path) -> bool:
     return (path / METADATA).is_file() or is_archive(path)
 
 
-def place_of(path: str | os.PathLike[str]) -> Place:
-    """Return a folder or a zip file as the place of a store.
+def place_of(path: str | os.PathLike[str] | Remote) -> Place:
+    """Return a folder, a zip file, a URL or a zarr Store as the place of a store.
 
     Raises
     ------
