@@ -5,6 +5,7 @@ from calscipy._version import __version__
 from calscipy.attaching import attach
 from calscipy.blocks import gpu_available
 from calscipy.io.arrays import from_numpy
+from calscipy.io.binary_writer import to_binary
 from calscipy.io.csv import to_csv
 from calscipy.io.imagej import rois_from_imagej
 from calscipy.io.netcdf import to_netcdf
@@ -153,6 +154,7 @@ __all__ = [
     "subtract_background",
     "subtract_neuropil",
     "summary",
+    "to_binary",
     "to_csv",
     "to_frames",
     "to_netcdf",

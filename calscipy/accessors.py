@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import xarray as xr
 
 from calscipy import model, ops, plotting
-from calscipy.io import csv, store, suite2p, tiff_writer
+from calscipy.io import binary_writer, csv, store, suite2p, tiff_writer
 from calscipy.plotting import interactive
 
 P = ParamSpec("P")
@@ -101,6 +101,7 @@ class MovieMethods(TemporalMethods):
     extract = as_method(ops.extract)
     extract_neuropil = as_method(ops.extract_neuropil)
     to_tiff = as_method(tiff_writer.to_tiff)
+    to_binary = as_method(binary_writer.to_binary)
     to_suite2p = as_method(suite2p.to_suite2p)
     plot = as_method(plotting.plot_movie)
     view = as_method(interactive.view_movie)

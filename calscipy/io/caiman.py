@@ -258,7 +258,7 @@ def _accepted(results: Results, estimates: Values) -> dict[str, Any]:
         return {}
     bad = np.zeros(0, int) if bad is None else bad
     both = np.concatenate([good.ravel(), bad.ravel()])
-    whole = good.dtype.kind in "iu" and (bad.dtype.kind in "iu" or not bad.size)
+    whole = all(part.dtype.kind in "iu" or not part.size for part in (good, bad))
     if not whole or (both.size and not 0 <= both.min() <= both.max() < results.neurons):
         raise RecordingError(
             f"{results.path}: idx_components names components outside of 0 to "
@@ -337,13 +337,17 @@ def _add_centres(groups: dict[str, xr.Dataset]) -> None:
     neuron, weight = rois[model.NEURON].values, rois[model.ROIS].values
     count = traces.sizes[model.NEURON]
     total = np.bincount(neuron, weight, count)
-    names = [dim for dim in (model.Y, model.X, model.PLANE) if dim in rois.coords]
     coords = {}
-    for dim in names:
+    for dim in (model.Y, model.X, model.PLANE):
+        if dim not in rois.coords:
+            continue
         with np.errstate(invalid="ignore"):
             centre = np.bincount(neuron, weight * rois[dim].values, count) / total
         attrs = {"units": "1", "long_name": f"{dim} of the centre"}
-        coords[dim] = xr.Variable(model.NEURON, centre, attrs)
+        if dim != model.PLANE:
+            coords[dim] = xr.Variable(model.NEURON, centre, attrs)
+        elif np.isfinite(centre).all():  # planes have whole numbers
+            coords[dim] = xr.Variable(model.NEURON, np.rint(centre).astype(np.int64), attrs)
     groups[model.TRACES] = traces.assign_coords(coords)
 
 

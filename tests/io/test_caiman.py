@@ -167,6 +167,10 @@ def test_volumes(tmp_path):
     np.testing.assert_array_equal(found, expected)
     assert rois.attrs["image_shape"] == [4, 5]
     assert tree["images/sn"].dims == ("plane", "y", "x")
+    sn = contents(dims)["estimates"]["sn"].reshape(dims, order="F")
+    np.testing.assert_array_equal(tree["images/sn"], np.moveaxis(sn, 2, 0))
+    centre = np.einsum("yxpn,p->n", expected, range(3)) / expected.sum(axis=(0, 1, 2))
+    assert tree["traces/plane"].values.tolist() == np.rint(centre).tolist()
 
 
 def test_background_and_images(tmp_path):
@@ -225,6 +229,9 @@ def test_components_that_were_not_evaluated(tmp_path):
     assert tree["traces/evaluated"].values.tolist() == [True, True, False, True]
     tree = open_caiman(write(tmp_path / "s.hdf5", idx_components=None, idx_components_bad=None))
     assert "accepted" not in tree["traces"].coords
+    nothing = {"idx_components": np.array([]), "idx_components_bad": np.arange(4)}
+    tree = open_caiman(write(tmp_path / "t.hdf5", **nothing))
+    assert not tree["traces/accepted"].values.any()
 
 
 # The rate
