@@ -10,6 +10,7 @@ objects) are left out: there is nothing to win or to lose.
 
 import argparse
 import importlib.util
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -367,6 +368,7 @@ def main(
     scans: int = 2000,
 ) -> list[dict[str, Any]]:
     """Print the table and return its lines."""
+    logging.getLogger("tifffile").setLevel(logging.ERROR)  # of tags that nobody reads
     naive = load_reference()
     scene = Scene(neurons, samples, frames, shape)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

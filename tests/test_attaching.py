@@ -231,6 +231,37 @@ def test_a_plane_on_its_own_finds_its_place(tmp_path):
         np.testing.assert_allclose(found.traces, one.movie.cs.extract(found.rois), rtol=1e-5)
 
 
+def test_the_folder_of_one_plane_is_attached_to_that_plane(tmp_path):
+    session = recorded(3)
+    folder = run(to_suite2p(session.movie, tmp_path, progress=False))
+    for path in (folder, foreign(folder)):
+        one = session.sel(plane=1)
+        found = attach(one, path / "plane1")
+        assert found.traces.sizes["neuron"] == 4
+        np.testing.assert_allclose(found.traces, one.movie.cs.extract(found.rois), rtol=1e-5)
+        whole = attach(session, path / "plane1")
+        assert whole.traces.plane.values.tolist() == [1] * 4
+        np.testing.assert_allclose(whole.traces, session.movie.cs.extract(whole.rois), rtol=1e-5)
+        with pytest.raises(RoiError, match="lie in planes 2, the movie is plane 1 alone"):
+            attach(one, path / "plane2")
+
+
+def test_planes_have_the_names_of_the_recording(tmp_path):
+    session = recorded(3)
+    movie = session.movie.assign_coords(plane=[4, 7, 9])
+    session = cs.ImagingSession(xr.DataTree()).assign(movie=movie)
+    folder = run(to_suite2p(movie, tmp_path, progress=False))
+    itself = cs.ImagingSession(open_suite2p(folder))
+    again = itself.movie.chunk().cs.extract(itself.rois)
+    np.testing.assert_allclose(again, itself.traces, rtol=1e-5)
+    for path in (folder, foreign(folder)):
+        found = attach(session, path)
+        assert found.traces.plane.values.tolist() == [4] * 3 + [7] * 4 + [9] * 5
+        assert found.tree["images"].plane.values.tolist() == [4, 7, 9]
+        assert found.tree["registration"].plane.values.tolist() == [4, 7, 9]
+        np.testing.assert_allclose(found.traces, movie.cs.extract(found.rois), rtol=1e-5)
+
+
 def test_results_of_a_crop_find_their_place(tmp_path):
     whole = recorded()
     part = whole.sel(y=slice(6, 24), x=slice(9, 30))
@@ -293,6 +324,11 @@ def test_warnings_name_another_recording_and_another_rate(tmp_path):
     other = cs.ImagingSession(xr.DataTree()).assign(movie=movie)
     with pytest.warns(CalscipyWarning, match="from the recording 'TSeries-007', .* 'TSeries-008'"):
         attach(other, folder)
+    late = session.sel(time=slice(1.9, None))
+    early = session.sel(time=slice(0, session.movie.time.values[late.movie.sizes["frames"] - 1]))
+    part = run(to_suite2p(late.movie, tmp_path / "late", progress=False))
+    with pytest.warns(CalscipyWarning, match=r"first frame was taken at 2\.\d+ s, .*movie at 0 s"):
+        attach(early, part)
     for name in ("ops", "settings"):
         values = np.load(folder / "plane0" / f"{name}.npy", allow_pickle=True).item()
         np.save(folder / "plane0" / f"{name}.npy", {**values, "fs": 30.0}, allow_pickle=True)
@@ -305,6 +341,8 @@ def test_what_cannot_be_attached_is_explained(tmp_path):
     session = recorded()
     with pytest.raises(RecordingError, match="no folder of suite2p"):
         attach(session, tmp_path)
+    with pytest.raises(RecordingError, match=r"gone\.hdf5"):
+        attach(session, tmp_path / "gone.hdf5")
     with pytest.raises(ArgumentError, match="program must be one of"):
         attach(session, tmp_path, program="minian")
     with pytest.raises(AttributeError, match="no 'movie'"):

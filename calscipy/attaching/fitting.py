@@ -63,12 +63,12 @@ class Fitted:
 
     def _plane_names(self, numbers: Any) -> np.ndarray:
         """Return the names that the recording has for the planes of the results."""
-        numbers = np.asarray(numbers, np.int64)
-        export = self.results.export
-        named = None if export is None else export.labels.coords.get(model.PLANE)
-        if named is None and model.PLANE in self.movie.coords:
-            named = self.movie[model.PLANE].variable
-        if named is None:
+        numbers = np.asarray(numbers)
+        named = self.movie.coords.get(model.PLANE)
+        # What calscipy wrote has these names; a selected plane is known by its number.
+        if named is None or self.results.export is not None:
+            return numbers
+        if self.results.planes > 1 and not named.ndim:
             return numbers
         names = np.atleast_1d(named.values)
         if numbers.size and numbers.max() >= names.size:
@@ -76,7 +76,7 @@ class Fitted:
                 f"attach: ROIs of plane {numbers.max()}, counted from 0, but the movie has "
                 f"{names.size} planes ({self.results.path})."
             )
-        return names[numbers]
+        return names[numbers.astype(np.int64)]
 
     def _placed_rois(self) -> xr.DataArray:
         """Return the ROIs in recorded pixels and planes."""

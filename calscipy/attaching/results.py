@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, warn
 from calscipy.io.suite2p import open_suite2p
-from calscipy.io.suite2p.folders import MOVIE, STAT
+from calscipy.io.suite2p.folders import MOVIE, STAT, find_folder
 from calscipy.io.suite2p.labels import Export, exported_from
 from calscipy.io.suite2p.tree import PROGRAM_ATTR, REGISTRATION, SETTINGS_ATTR
 
@@ -26,6 +27,7 @@ class Results:
     program: Program
     tree: xr.DataTree
     planes: int  # of the movie that it worked on
+    alone: bool = False  # of one of these planes
     channel: int | None = None  # the place of the channel that the traces are of, from 0 on
     export: Export | None = None  # if calscipy wrote the movie for it
 
@@ -77,7 +79,7 @@ def open_results(path: Path, program: Program | None, rate: float) -> Results:
         place: int | None = export.functional
     else:
         place = channel - 1 if channel in (1, 2) and states[0].get("nchannels") == 2 else None
-    return Results(path, program, tree, planes, place, export)
+    return Results(path, program, tree, planes, not find_folder(folder).whole, place, export)
 
 
 def _planes_of(tree: xr.DataTree) -> int:
@@ -114,7 +116,7 @@ def require_same_frames(results: Results, movie: xr.DataArray) -> None:
             f"this session has {ours}. {hint}"
         )
     ours = movie.sizes.get(model.PLANE, 1)
-    if results.planes != ours:
+    if results.planes != ours and not (results.alone and ours == 1):
         raise ArgumentError(
             f"attach: {results.program} worked on {results.planes} planes ({results.path}), the "
             f"movie of this session has {ours}. Attach to the planes that it saw: "
@@ -123,12 +125,24 @@ def require_same_frames(results: Results, movie: xr.DataArray) -> None:
 
 
 def warn_of_another_source(results: Results, movie: xr.DataArray) -> None:
-    """Warn if calscipy wrote the movie for the program from another recording."""
-    stated = None if results.export is None else results.export.labels.attrs.get(model.SOURCE_ATTR)
-    ours = movie.attrs.get(model.SOURCE_ATTR)
-    if stated is not None and ours is not None and stated != ours:
+    """Warn if calscipy wrote the movie for the program from another recording, or part of it."""
+    if results.export is None:
+        return
+    labels = results.export.labels
+    theirs, ours = (one.get(model.SOURCE_ATTR) for one in (labels.attrs, movie.attrs))
+    if theirs is not None and ours is not None and theirs != ours:
         warn(
-            f"{results.path}: written from the recording {stated!r}, this one is {ours!r}. Attach "
+            f"{results.path}: written from the recording {theirs!r}, this one is {ours!r}. Attach "
             "results to the recording they came from.",
+            CalscipyWarning,
+        )
+    here = model.seconds(movie, "attach")
+    there = labels.coords.get(model.TIME)
+    step = float(np.median(np.diff(here))) if here.size > 1 else 0.0
+    if there is not None and there.size and abs(there.values[0] - here[0]) > step / 2:
+        warn(
+            f"{results.path}: its first frame was taken at {there.values[0]:.6g} s, that of the "
+            f"movie at {here[0]:.6g} s. Attach results to the frames they came from: "
+            "session.sel(time=...).",
             CalscipyWarning,
         )

@@ -51,9 +51,8 @@ def given_back(result: np.ndarray, original: Any, in_place: bool) -> np.ndarray:
         return result
     if not isinstance(original, np.ndarray) or original.dtype.kind != "f":
         raise ArgumentError(
-            "in_place=True needs an array of floating-point numbers, which can hold the result, "
-            f"got {getattr(original, 'dtype', type(original).__name__)}. Convert it first "
-            "(array.astype('float32')), or leave in_place out."
+            "in_place=True needs an array of floating-point numbers, got "
+            f"{getattr(original, 'dtype', type(original))}. Convert it: array.astype('float32')."
         )
     np.copyto(original, result, casting="same_kind")
     return original

@@ -66,9 +66,9 @@ def bin_data(
         note("bin_data bins the last axis of arrays; 0.3.5 binned the first (axis=0)")
     along = 0 if table else -1 if axis is None else axis
     rows = np.moveaxis(array, along, -1)
+    made, starts = bin_samples(rows, samples=bin_length, function=fun, last=last_bin)
     if last_bin == "keep" and rows.shape[-1] % bin_length:
         note("bin_data makes a bin of samples left over; 0.3.5 did not (last_bin='join')")
-    made, starts = bin_samples(rows, samples=bin_length, function=fun, last=last_bin)
     binned = np.moveaxis(made, -1, along)
     return pd.DataFrame(binned, data.index[starts], data.columns) if table else binned  # type: ignore[union-attr]
 
@@ -157,11 +157,13 @@ def collect_waveforms(
 
     Examples
     --------
-    >>> [found.tolist() for found in collect_waveforms(np.arange(4.0)[None], [[0, 2]], 1, 1)]
-    [[[nan, 0.0, 1.0], [1.0, 2.0, 3.0]]]
+    >>> [found.tolist() for found in collect_waveforms(np.arange(4.0)[None], [[1, 3]], 1, 1)]
+    [[[0.0, 1.0, 2.0], [2.0, 3.0, nan]]]
     """
     f, events = as_float(traces), event_lists.as_events(event_indices)
     event_lists.require_inside(events, *f.shape)
+    if events.frames.min(initial=pre) < pre:
+        note("collect_waveforms does not shift waveforms of early events, as 0.3.5 did")
     ends = np.broadcast_to([[0], [f.shape[1]]], (2, events.frames.size))
     places = waveforms.Places(events.rows, events.frames, *ends)
     return events.split(waveforms.cut_windows(f, places, before=pre, after=post, dtype=f.dtype))

@@ -47,7 +47,7 @@ def gaussian_filter(
     -------
     ndarray, shape (frames, y, x)
         float32 (float64 for float64 and for integers of over 16 bits), where 0.3.5 cut off the
-        decimals of integers.
+        decimals of integers. Computed where the option ``device`` says, on the CPU by default.
 
     Examples
     --------
@@ -92,7 +92,8 @@ def median_filter(
     Returns
     -------
     ndarray, shape (frames, y, x)
-        Of the dtype of ``images``.
+        Of the dtype of ``images``. Computed where the option ``device`` says, on the CPU by
+        default.
 
     Examples
     --------
@@ -118,7 +119,7 @@ def _filtered(
     size, overlap = blocks
     if size is not None:
         block_slices(len(images), size, overlap)  # refuses what cannot be
-        if not seams:
+        if size < len(images) and not seams:
             note("Filters leave no seams between blocks, as 0.3.5 did (seams=True)")
     if size is not None and seams:
         result = apply_to_blocks(images, work, size=size, overlap=overlap)

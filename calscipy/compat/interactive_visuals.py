@@ -74,7 +74,7 @@ def plot_traces(
 ) -> Any:
     """Flip through neurons with a slider or the keys.
 
-    Now: ``cs.plotting.interactive.view_traces(traces)``
+    Now: ``traces.cs.plot(interactive=True)``
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def plot_trials(
 ) -> Any:
     """Flip through the trials of neurons by condition.
 
-    Now: ``cs.plotting.interactive.view_trials(trials)``
+    Now: ``trials.cs.plot(interactive=True)``
 
     Parameters
     ----------

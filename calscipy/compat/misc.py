@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from calscipy.blocks.cupy_functions import taking_numpy
+from calscipy.compat._common import note
 from calscipy.errors import ArgumentError
 from calscipy.kernels.sliding import apply_sliding, block_slices, sliding_windows
 
@@ -143,12 +144,8 @@ def generate_overlapping_blocks(
     iterator
         Of parts of the sequence. 0.3.5 filled blocks at the ends up with the number 0, which as
         an index is the first frame; here they hold elements of the sequence alone.
-
-    Examples
-    --------
-    >>> list(generate_overlapping_blocks("abcd", 3, 2))
-    ['abc', 'bcd']
     """
+    note("generate_overlapping_blocks fills no block up with zeros, as 0.3.5 did")
     return generate_blocks(sequence, block_size, block_buffer)
 
 
@@ -210,10 +207,12 @@ def generate_sliding_window(
 
     Examples
     --------
-    >>> generate_sliding_window(range(5), 3, 2).tolist()
-    [[0, 1, 2], [2, 3, 4]]
+    >>> generate_sliding_window(range(4), 3).tolist()
+    [[0, 1, 2], [1, 2, 3]]
     """
     array = np.asarray(sequence if hasattr(sequence, "__len__") else list(sequence))
+    if step_size > 1:
+        note("generate_sliding_window returns the last windows too, which 0.3.5 left out")
     return sliding_windows(array, window_length, step_size).copy()
 
 

@@ -36,8 +36,7 @@ def calculate_centroid(vertices: ArrayLike) -> tuple[float, float]:
     >>> calculate_centroid([[0, 0], [0, 2], [2, 2], [2, 0]])
     (1.0, 1.0)
     """
-    y, x = polygon_centroid(np.asarray(vertices)).tolist()
-    return y, x
+    return tuple(polygon_centroid(np.asarray(vertices)).tolist())  # type: ignore[return-value]
 
 
 def calculate_mask(

@@ -18,14 +18,14 @@ from xarray.backends import BackendArray
 from xarray.backends.locks import HDF5_LOCK, combine_locks, get_write_lock
 from xarray.core import indexing
 
-from calscipy.errors import RecordingError
+from calscipy.errors import CalscipyError, RecordingError
 from calscipy.io.optional import optional
 from calscipy.io.raw_blocks import fitted, on_host
 
-SUFFIXES = (".h5", ".hdf5", ".nc", ".nwb")
 MAX_OBJECTS = 200_000
 MAX_LOADED = 2**30  # bytes of one array that is read at once
 MAX_CHUNK = 2**30  # bytes of one chunk, which HDF5 unpacks whole
+MAX_ATTRIBUTE = 2**16  # values of one attribute
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _AGAIN = "Copy it again from where it was written."
 
@@ -74,7 +74,7 @@ def opened(path: Path, *, extra: str = "hdf5") -> Iterator[Any]:
         with h5py.File(path, "r", locking="best-effort") as file:
             require_own(file, path)
             yield file
-    except RecordingError:
+    except CalscipyError:
         raise
     # h5py raises these and more on damaged files.
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
@@ -173,19 +173,46 @@ def load(dataset: Any, path: Path) -> np.ndarray:
             f"{path}: {dataset.name!r} needs {size} bytes, more than the {MAX_LOADED} that are "
             "read at once for labels. Is it what it says it is?"
         )
-    values = dataset.asstr()[...] if _is_text(dataset.dtype) else dataset[...]
-    if not _is_text(dataset.dtype):
-        return np.asarray(values)
-    texts = np.asarray(values, dtype=object)
-    longest = max(map(len, texts.ravel().tolist()), default=0)
-    if 4 * texts.size * longest > MAX_LOADED:
-        raise RecordingError(f"{path}: the texts of {dataset.name!r} are too long ({longest}).")
-    return np.array(texts.tolist(), dtype=np.str_).reshape(texts.shape)
-
-
-def _is_text(dtype: np.dtype) -> bool:
     h5py = optional("h5py", extra="hdf5", purpose="HDF5 files")
-    return h5py.check_string_dtype(dtype) is not None
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        return np.asarray(dataset[...])
+    return _texts(dataset.asstr(), dataset.shape, path, str(dataset.name))
+
+
+def _texts(dataset: Any, shape: tuple[int, ...], path: Path, name: str) -> np.ndarray:
+    """Read texts a few at a time: many may be one long text that the file holds once."""
+    if not shape:
+        return np.array(dataset[()])
+    step = min(2**16, max(1, MAX_LOADED // path.stat().st_size))
+    found: list[str] = []
+    longest = 0
+    for rows in np.ndindex(shape[:-1]):
+        for start in range(0, shape[-1], step):
+            piece = dataset[(*rows, slice(start, start + step))].tolist()
+            found += piece
+            longest = max(longest, *map(len, piece))
+            if 4 * len(found) * longest > MAX_LOADED:  # NumPy gives all the room of the longest
+                raise RecordingError(f"{path}: the texts of {name!r} are too long ({longest}).")
+    return np.array(found, dtype=np.str_).reshape(shape)
+
+
+def attribute(item: Any, name: str, default: Any = None) -> Any:
+    """Read an attribute of HDF5 that is not trusted: a text, a number or a few of them.
+
+    Raises
+    ------
+    RecordingError
+        If it has more values than any that calscipy reads.
+    """
+    if name not in item.attrs:
+        return default
+    shape = item.attrs.get_id(name).shape or ()
+    if int(np.prod(shape, dtype=object)) > MAX_ATTRIBUTE:
+        raise RecordingError(
+            f"{item.file.filename}: the attribute {name!r} of {item.name!r} has the shape {shape}; "
+            f"up to {MAX_ATTRIBUTE} values are read."
+        )
+    return item.attrs[name]
 
 
 class Hdf5Array(BackendArray):

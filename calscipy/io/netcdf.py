@@ -12,8 +12,9 @@ import xarray as xr
 
 from calscipy import model
 from calscipy._version import __version__
-from calscipy.errors import ArgumentError, RecordingError, first_few
+from calscipy.errors import ArgumentError, RecordingError
 from calscipy.io.chunks import Chunks
+from calscipy.io.groups import chosen_groups
 from calscipy.io.hdf5 import opened, root_has
 from calscipy.io.netcdf_form import decoded, decoded_attrs, encoded, encoded_attrs, in_order
 from calscipy.io.optional import optional
@@ -80,8 +81,8 @@ def to_netcdf(
     if target.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"to_netcdf needs a name that ends in .nc or .h5, got {str(path)!r}.")
     optional("h5netcdf", extra="hdf5", purpose="netCDF files")
-    tree = getattr(session, "tree", session)
-    datasets = {name: encoded(tree[name].to_dataset()) for name in _names(tree, groups)}
+    tree = chosen_groups(session, groups, "to_netcdf")
+    datasets = {name: encoded(node.to_dataset()) for name, node in tree.children.items()}
     root = encoded_attrs(tree.attrs, "session", {"groups": list(datasets)})
     root |= {model.SCHEMA_ATTR: model.SCHEMA_VERSION, VERSION_ATTR: __version__}
     whole = xr.DataTree.from_dict({"/": xr.Dataset(attrs=root)} | datasets)
@@ -96,19 +97,6 @@ def to_netcdf(
             warnings.simplefilter("ignore", xr.SerializationWarning)
             whole.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
     return target
-
-
-def _names(tree: xr.DataTree, groups: Sequence[str] | None) -> list[str]:
-    """Return the groups to write, in the order of the session."""
-    wanted = (groups,) if isinstance(groups, str) else groups
-    missing = sorted(set(wanted or ()) - set(tree.children))
-    names = [name for name in tree.children if wanted is None or name in wanted]
-    if missing or not names:
-        raise ArgumentError(
-            f"to_netcdf: no group {first_few(missing) or 'at all'} in this session; it has "
-            f"{list(tree.children)}."
-        )
-    return names
 
 
 def is_netcdf(path: Path) -> bool:

@@ -19,12 +19,13 @@ from xarray.core import indexing
 from calscipy import model
 from calscipy.errors import RecordingError, StoreError
 from calscipy.io.chunks import Chunks, chunk_movie
-from calscipy.io.hdf5 import Hdf5Array, load, require_whole, restored
+from calscipy.io.hdf5 import Hdf5Array, attribute, load, require_whole, restored
 from calscipy.io.labels import NUMBERS, Budget, decode_attrs, encode_attrs
 
 JSON_ATTR = "calscipy_json"
 MAX_JSON = 2**28  # characters
 _BLOCK_BYTES = 16 * 2**20
+_MOST_BLOCKS = 2**20  # of one variable, each a task
 # Attributes that xarray, netCDF or HDF5 take for their own.
 _RESERVED = {
     "CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_NCProperties", "_nc3_strict",
@@ -181,7 +182,9 @@ def blocks_of(variable: xr.Variable, stated: Any = None) -> dict[Any, int]:
     """Return the length of blocks: as they were written, or rows of 16 MiB."""
     good = isinstance(stated, list) and len(stated) == variable.ndim
     if good and all(type(n) is int and n > 0 for n in stated):
-        return dict(zip(variable.dims, stated, strict=True))
+        counts = [-(-size // n) for size, n in zip(variable.shape, stated, strict=True)]
+        if math.prod(counts) <= _MOST_BLOCKS:
+            return dict(zip(variable.dims, stated, strict=True))
     whole = dict(variable.sizes)
     return whole | {dim: _rows(variable.shape, variable.dtype) for dim in variable.dims[:1]}
 
@@ -193,27 +196,27 @@ def _rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 def _is_bare_dimension(dataset: Any) -> bool:
     """Tell whether HDF5 has a dataset only because netCDF has a dimension."""
-    name = dataset.attrs.get("NAME", b"")
-    return bytes(name).startswith(b"This is a netCDF dimension but not a netCDF variable")
+    name = attribute(dataset, "NAME", b"")
+    text = name if isinstance(name, bytes) else str(name).encode()
+    return text.startswith(b"This is a netCDF dimension but not a netCDF variable")
 
 
 def _dims(dataset: Any, path: Path) -> tuple[str, ...]:
     """Return the names of the dimensions, which are those of the scales attached to them."""
     own = str(dataset.name).rpartition("/")[2]
-    scales = [list(dim.values()) for dim in dataset.dims]
-    if dataset.ndim == 1 and not scales[0] and dataset.is_scale:
+    if dataset.ndim == 1 and dataset.is_scale and not len(dataset.dims[0]):
         return (own,)
-    if not all(scales):
+    if not all(len(dim) for dim in dataset.dims):
         raise RecordingError(f"{path}: {dataset.name!r} does not name its dimensions.")
-    return tuple(str(of[0].name).rpartition("/")[2] for of in scales)
+    return tuple(str(dim[0].name).rpartition("/")[2] for dim in dataset.dims)
 
 
 def decoded_attrs(item: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of a variable or a group, and what else is known of it."""
+    values = {key: attribute(item, key) for key in item.attrs if key not in _RESERVED}
     attrs = {
         key: value.ravel()[0].item() if getattr(value, "size", 0) == 1 else value
-        for key, value in item.attrs.items()
-        if key not in _RESERVED
+        for key, value in values.items()
     }
     text = attrs.pop(JSON_ATTR, "{}")
     try:

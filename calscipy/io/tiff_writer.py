@@ -99,14 +99,16 @@ def to_tiff(
         kept = stored
         line = history.history_line("to_tiff", {"dtype": stored.name})
         data = data.assign_attrs(history=history.append(data.attrs.get("history"), line))
-    require_space(target.parent, data.size * stored.itemsize)
+    needed = data.size * stored.itemsize
     if max_file_bytes is None:
         with new_file(target) as temporary:
+            require_space(target.parent, needed)
             place = _create(temporary, data, stored, ome_xml(data, stored, kept))
             write_blocks([values_of(data)], [place], f"writing {target.name}", progress=progress)
         return target
     files = _split(data, stored, kept, target.name, max_file_bytes)
     with new_folder(target) as folder:
+        require_space(target.parent, needed)
         parts = [data.isel({model.FRAMES: file.frames}) for file in files]
         places = [
             _create(folder / file.name, part, stored, ome_xml(data, stored, kept, files, file))

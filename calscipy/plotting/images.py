@@ -17,6 +17,7 @@ from calscipy.plotting.parts import (
     capitalised,
     head,
     nice_length,
+    plain,
     settle,
     size_inches,
 )
@@ -216,7 +217,7 @@ def bar_beside(axis: Axes, shown: Any, text: str, *, extend: str = "both") -> An
     bar = axis.figure.colorbar(shown, cax=beside, extend=extend, extendfrac=0.02)
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
     beside.tick_params(labelsize=FONT - 1, length=2.5, pad=2)
-    bar.set_label(text, fontsize=FONT)
+    bar.set_label(plain(text), fontsize=FONT)
     return bar
 
 

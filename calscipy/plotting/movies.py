@@ -24,7 +24,6 @@ from calscipy.plotting.images import (
 from calscipy.plotting.parts import (
     add_axes,
     add_title,
-    frame_times,
     new_figure,
     plain,
     plain_axes,
@@ -106,8 +105,8 @@ def movie_figure(movie: xr.DataArray, name: str) -> Figure:
         axis = add_axes(figure, left, top, 5 * width + 4 * gap, trace - 0.3)
         _draw_mean_trace(axis, channel, summary["trace"])
         axis.tick_params(labelbottom=channel is channels[-1])
-    timed = frame_times(movie) is not None
-    axis.set_xlabel(seconds_label(movie) if timed else "frame", fontsize=FONT)
+    timed = _frame_times(movie) is not None
+    axis.set_xlabel(plain(seconds_label(movie)) if timed else "frame", fontsize=FONT)
     if hidden > 0:
         subtitle += f" · {hidden} more channels not shown"
     add_title(figure, name, subtitle)
@@ -138,7 +137,7 @@ def _draw_summary(
     axes[0].set_ylabel(plain(_channel_name(movie) or ""), fontsize=FONT + 2, fontweight="bold")
     frames = summary["frames"]
     limits = contrast_limits(np.stack([frame.values for frame in frames.values()]))
-    times = frame_times(movie)
+    times = _frame_times(movie)
     word = "volume" if model.PLANE in movie.coords else "frame"
     for axis, (number, frame) in zip(axes[2:], frames.items(), strict=False):
         shown = show_image(axis, frame, limits)
@@ -151,7 +150,7 @@ def _draw_summary(
 
 def _draw_mean_trace(axis: Axes, movie: xr.DataArray, trace: xr.DataArray) -> None:
     """Draw the mean of the image over time, with gaps and marks where frames are not valid."""
-    times = frame_times(movie)
+    times = _frame_times(movie)
     x = np.arange(trace.size, dtype=float) if times is None else times
     values = np.asarray(trace.values, dtype=float)
     starts = [part.start for part in model.epochs(movie)[1:]] if times is None else gaps(movie)
@@ -231,3 +230,11 @@ def _channel_name(movie: xr.DataArray) -> str | None:
 def _valid(movie: xr.DataArray) -> np.ndarray:
     valid = model.valid_frames(movie)
     return np.ones(movie.sizes[model.FRAMES], dtype=bool) if valid is None else valid
+
+
+def _frame_times(movie: xr.DataArray) -> np.ndarray | None:
+    """Return the times of the frames in s, None if there are none."""
+    try:
+        return model.seconds(movie, "preview")
+    except TimeAxisError:
+        return None

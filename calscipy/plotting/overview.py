@@ -17,7 +17,7 @@ from calscipy.plotting.images import (
     show_image,
 )
 from calscipy.plotting.outlines import covered, draw_rois, footprints_on
-from calscipy.plotting.parts import add_axes, add_title, capitalised, head, new_figure
+from calscipy.plotting.parts import add_axes, add_title, capitalised, head, new_figure, plain
 from calscipy.plotting.series import row_names, rows_of, time_axis
 from calscipy.plotting.stacked import draw_stacked
 from calscipy.plotting.style import FONT, ROI_COLOURS, name_of
@@ -97,7 +97,7 @@ def overview_figure(
         found = footprints_on(image, rois, "overview_figure", here)
         shades = dict(zip(names, colours, strict=True))
         draw_rois(left, image, found, colours=shades, filled=filled)
-    left.set_title(capitalised(name_of(image, "image")), loc="left", fontsize=FONT + 1)
+    left.set_title(plain(capitalised(name_of(image, "image"))), loc="left", fontsize=FONT + 1)
     right = add_axes(figure, width + 1.25, above, 12.2 - width - 1.9, body)
     rows = rows_of(dfof, "overview_figure")
     time_axis(right, dfof, [rows.times])

@@ -110,7 +110,7 @@ def _draw_column(axis: Axes, column: xr.DataArray) -> None:
 
     values = np.asarray(column.values, dtype=float)
     known = np.sort(values[np.isfinite(values)])
-    words = textwrap.fill(label(column), 20)
+    words = textwrap.fill(plain(label(column)), 20)
     axis.set_xlabel("neurons, sorted", fontsize=FONT)
     plain_axes(axis)
     if not known.size:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
-from calscipy import model
-from calscipy.errors import (
-    ArgumentError,
-    TimeAxisError,
-)
+from calscipy.errors import ArgumentError
 from calscipy.io.output import require_free
 from calscipy.plotting.style import FONT, GREY
 
@@ -73,14 +70,6 @@ def require_png(target: Path) -> None:
     require_free(target)
 
 
-def frame_times(movie: xr.DataArray) -> np.ndarray | None:
-    """Return the times of the frames in s, None if there are none."""
-    try:
-        return model.seconds(movie, "preview")
-    except TimeAxisError:
-        return None
-
-
 def new_figure(width: float, height: float, *, constrained: bool = False) -> Figure:
     """Make a figure of a size in inches, apart from pyplot; notebooks show it all the same."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -130,8 +119,14 @@ def add_title(figure: Figure, title: str, subtitle: str = "") -> None:
 
 
 def plain(text: Any) -> str:
-    """Return a text without formulas: dollars mean them to matplotlib, but names may hold some."""
-    return str(text).replace("$", r"\$")
+    """Return a text without formulas: dollars mean them to matplotlib, but names may hold some.
+
+    Examples
+    --------
+    >>> print(plain("a$b"), plain(plain("a$b")))
+    a\\$b a\\$b
+    """
+    return re.sub(r"(?<!\\)\$", r"\\$", str(text))
 
 
 def capitalised(text: str) -> str:
@@ -238,10 +233,10 @@ def nice_length(most: float) -> float:
 
 def head(axis: Axes, title: str, handles: Mapping[str, Any]) -> None:
     """Write a title at the left above axes, and what is drawn, by name, beside or below it."""
-    lines = 0
+    lines, room = 0, size_inches(axis)[0]
+    title = textwrap.fill(title, max(20, int(room / _text_inches("m", FONT + 1))))
     if handles:
         names = [plain(name) for name in handles]
-        room = size_inches(axis)[0]
         widths = [_text_inches(name, FONT - 1) + 0.45 for name in names]
         beside = sum(widths) + _text_inches(title, FONT + 1) + 0.3 < room
         columns = max(1, int(room / max(widths))) if sum(widths) > room else len(names)
@@ -264,12 +259,6 @@ def line_mark(shade: str, dashes: Any = "-") -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=shade, ls=dashes, lw=1.5)
-
-
-def finite_median(row: np.ndarray) -> float:
-    """Return the median of the finite samples, 0 if there are none."""
-    row = row[np.isfinite(row)]
-    return float(np.median(row)) if row.size else 0.0
 
 
 def runs_of(mask: np.ndarray) -> Iterable[tuple[int, int]]:

@@ -11,7 +11,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError, DimensionError, first_few
 from calscipy.plotting.decimate import gaps
-from calscipy.plotting.parts import ink, size_inches
+from calscipy.plotting.parts import ink, plain, size_inches
 from calscipy.plotting.style import FONT, STIMULUS_COLOUR, seconds_label
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def refuse_static(verb: str, **arguments: Any) -> None:
 
 def time_axis(axis: Axes, data: xr.DataArray, times: Sequence[np.ndarray]) -> None:
     """Label the time axis, and let it reach over all samples."""
-    axis.set_xlabel(seconds_label(data), fontsize=FONT)
+    axis.set_xlabel(plain(seconds_label(data)), fontsize=FONT)
     low = min(float(own.min()) for own in times)
     high = max(float(own.max()) for own in times)
     if high > low:

@@ -10,11 +10,11 @@ import xarray as xr
 
 from calscipy.plotting.curves import Curves, curves_of, draw_curves
 from calscipy.plotting.parts import (
-    finite_median,
     ink,
     line_mark,
     name_rows,
     nice_length,
+    plain,
     plain_axes,
     short_name,
     size_inches,
@@ -25,9 +25,9 @@ from calscipy.plotting.style import FONT, GREY, amount, colour, name_of, units_t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURED = 100  # neurons: more of them have thin lines and names in one colour
+_COLOURED = 100  # neurons: more of them are drawn in one colour
 _LONGEST_NAME = 24  # letters of what a legend calls spikes
-_TALL = 9.0  # points that the usual trace is high at least; those of many neurons overlap
+_THICK, _THIN = 0.9, 0.12  # width of lines: in points, and at most as a share of a row's height
 _LANE = 0.22  # height of the lane for events or spikes, as a share of a trace's
 _SAMPLED = 2001  # samples at most that the level of a trace is taken from
 VERB = "plot_traces"
@@ -68,16 +68,18 @@ def draw_stacked(
     levels = _levels(next(iter(sets.values())).values)
     drawn = [curves_of(axis, own).moved(-levels) for own in sets.values()]
     cell = _cell(drawn[0], (events is not None or truth is not None) + (spikes is not None))
-    floors = -np.arange(count) * _apart(axis, cell, count)
+    floors = -np.arange(count) * cell.height
     drawn = [own.moved(floors) for own in drawn]
     top = np.nanmax(drawn[0].high, initial=cell.up)
     low = floors[-1] - cell.down - cell.lanes * cell.lane
     margin = 0.02 * (top - low)
     axis.set_ylim(low - margin, top + margin)
+    row = size_inches(axis)[1] * 72 * cell.height / (top - low)  # points
+    width = min(_THICK, _THIN * row)
     handles: dict[str, Any] = {}
     for at, (name, own) in enumerate(zip(sets, drawn, strict=True)):
         shades = [colour(at)] * count if len(sets) > 1 else list(colours or [])
-        draw_curves(axis, own, shades, width=0.25 if many else 0.9)
+        draw_curves(axis, own, shades, width=width)
         if len(sets) > 1:
             handles[name] = line_mark(colour(at))
     lane = floors - cell.down - 0.5 * cell.lane
@@ -119,14 +121,6 @@ def _cell(curves: Curves, lanes: int) -> _Cell:
     return _Cell(up, down, _LANE * (up + down), lanes)
 
 
-def _apart(axis: Axes, cell: _Cell, count: int) -> float:
-    """Return how far one trace is drawn below the other: less than it is high for very many."""
-    room = size_inches(axis)[1] * 72
-    # With n traces, each a share s below the one before, the figure is ((n - 1) s + 1) high.
-    share = (room / _TALL - 1) / max(count - 1, 1)
-    return cell.height * float(np.clip(share, 0.05, 1.0))
-
-
 def _levels(values: np.ndarray) -> np.ndarray:
     """Return the medians of traces, of some thousand samples of long ones; 0 without any."""
     some = values[:, :: max(1, values.shape[1] // _SAMPLED)]
@@ -137,7 +131,13 @@ def _levels(values: np.ndarray) -> np.ndarray:
     chosen_rows = (
         own if known.any() else row for own, known, row in zip(some, there, values, strict=True)
     )
-    return np.array([finite_median(row) for row in chosen_rows])
+    return np.array([_finite_median(row) for row in chosen_rows])
+
+
+def _finite_median(row: np.ndarray) -> float:
+    """Return the median of the finite samples, 0 if there are none."""
+    row = row[np.isfinite(row)]
+    return float(np.median(row)) if row.size else 0.0
 
 
 def _draw_events(
@@ -201,5 +201,5 @@ def _height_bar(axis: Axes, traces: xr.DataArray, height: float) -> None:
     (bar,) = axis.plot([1.012, 1.012], ends, color=ink(), lw=2, transform=across, clip_on=False,
                        solid_capstyle="butt")  # fmt: skip
     bar.set_gid("height bar")
-    axis.text(1.02, middle, text, rotation=90, va="center", fontsize=FONT, transform=across)
+    axis.text(1.02, middle, plain(text), rotation=90, va="center", fontsize=FONT, transform=across)
     axis.set_ylim(low, high)

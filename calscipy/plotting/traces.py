@@ -18,6 +18,7 @@ from calscipy.plotting.parts import (
     head,
     ink,
     line_mark,
+    plain,
     plain_axes,
     short_name,
 )
@@ -62,8 +63,8 @@ def plot_traces(
     """Draw traces with their events, spikes and stimuli; what is drawn of lazy ones is computed.
 
     Long traces are thinned out for display in a way that keeps every peak. No line leads over the
-    border of an epoch, over missing times or over NaN. Traces of several hundred neurons overlap:
-    :func:`plot_heatmap` shows more of them.
+    border of an epoch, over missing times or over NaN. Of several hundred
+    neurons, :func:`plot_heatmap` shows more.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def plot_traces(
     traces = chosen(_traces(traces), neurons, VERB)
     more = _named(others, traces)
     stacked = mode != "overlay"
-    if not stacked and traces.sizes[model.NEURON] > _OVERLAID:
+    if not (stacked or interactive) and traces.sizes[model.NEURON] > _OVERLAID:
         raise ArgumentError(
             f"{VERB}(mode='overlay') draws up to {_OVERLAID} neurons, got "
             f"{traces.sizes[model.NEURON]}: more cannot be told apart. Name some with neurons=, or "
@@ -155,12 +156,12 @@ def _view(
     """Make a page of all data sets, each in a panel of its own if their units differ."""
     from calscipy.plotting.interactive import view_traces
 
-    sets = {name_of(traces, "traces"): traces, **more}
-    sets |= {name_of(own, "events and spikes"): own for own in beside if own is not None}
-    units = {own.attrs.get("units", "1") for own in sets.values() if own.dtype != bool}
+    sets = [(name_of(traces, "traces"), traces), *more.items()]
+    sets += [(name_of(own, "events"), own) for own in beside if own is not None]
+    units = {own.attrs.get("units", "1") for _, own in sets if own.dtype != bool}
     return view_traces(
-        *sets.values(),
-        names=list(sets),
+        *(own for _, own in sets),
+        names=[name for name, _ in sets],
         mode=mode or ("overlay" if len(units) == 1 else "stacked"),
         title=name_of(traces, "traces") if title is None else title,
     )
@@ -192,8 +193,9 @@ def _named(others: Traces | None, traces: xr.DataArray) -> dict[str, xr.DataArra
         return {}
     if isinstance(others, xr.DataArray):
         others = [others]
+    main = name_of(traces, "traces")
     if not isinstance(others, Mapping):
-        others = {name_of(own, f"traces {at}"): own for at, own in enumerate(others, 2)}
+        others = dict(zip(_distinct(main, others), others, strict=True))
     units = traces.attrs.get("units", "1")
     found = {}
     for name, own in others.items():
@@ -202,12 +204,23 @@ def _named(others: Traces | None, traces: xr.DataArray) -> dict[str, xr.DataArra
                 f"{VERB}: the traces are in {units!r}, but {name!r} of others= is in "
                 f"{own.attrs.get('units', '1')!r}. Draw them in axes of their own (ax=)."
             )
-        if name == name_of(traces, "traces") or name in found:
+        if name == main:
             raise ArgumentError(
-                f"{VERB}: several traces are called {name!r}. Name them: others={{'raw': ...}}."
+                f"{VERB}: the traces and one of others= are both called {name!r}. Name it otherwise."
             )
         found[name] = chosen(_traces(own), row_names(traces), VERB)
     return found
+
+
+def _distinct(main: str, others: Sequence[xr.DataArray]) -> list[str]:
+    """Return what further traces are called, with a number where the name is taken."""
+    names = [main]
+    for own in others:
+        name, number = name_of(own, "traces"), 2
+        while name in names:
+            name, number = f"{name_of(own, 'traces')} ({number})", number + 1
+        names.append(name)
+    return names[1:]
 
 
 def _draw_overlaid(
@@ -249,6 +262,6 @@ def _draw_overlaid(
         handles["onset detected"] = event_mark()
     if spikes is not None:
         handles |= draw_spikes(axis, names, np.full(count, bottom), 0.85 * lane, spikes)
-    axis.set_ylabel(label(traces, "traces"), fontsize=FONT)
+    axis.set_ylabel(plain(label(traces, "traces")), fontsize=FONT)
     plain_axes(axis)
     return handles

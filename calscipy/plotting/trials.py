@@ -138,7 +138,7 @@ def plot_trials(
                     fontsize=FONT,
                 )
         axes[0].set_ylabel(f"neuron {short_name(names[row], 12)}", fontsize=FONT)
-    page.supxlabel(seconds_label(trials), fontsize=FONT)
+    page.supxlabel(plain(seconds_label(trials)), fontsize=FONT)
     page.supylabel(_quantity(trials), fontsize=FONT)
     if title is None:
         title = f"Trials, their mean and its {100 * confidence:g} % interval"

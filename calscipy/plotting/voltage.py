@@ -13,7 +13,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.plotting.curves import COLUMNS
 from calscipy.plotting.decimate import decimate_exactly
-from calscipy.plotting.parts import figure_or_new, head, plain_axes, short_name
+from calscipy.plotting.parts import figure_or_new, head, plain, plain_axes, short_name
 from calscipy.plotting.series import (
     chosen,
     require_rows,
@@ -106,7 +106,9 @@ def plot_voltage(
             handles[f"{times.size} onsets"] = mark
         if stimuli is not None:
             handles["stimulus"] = shade_stimuli(axis, stimuli, VERB)
-        axis.set_ylabel(with_units(short_name(rows.names[at], 16), unit, "\n"), fontsize=FONT)
+        axis.set_ylabel(
+            plain(with_units(short_name(rows.names[at], 16), unit, "\n")), fontsize=FONT
+        )
         plain_axes(axis)
         axis.label_outer()
     head(panels[0], "" if title is None else title, handles)

@@ -14,6 +14,7 @@ from calscipy.plotting.parts import (
     axes_or_new,
     head,
     line_mark,
+    plain,
     plain_axes,
     short_name,
 )
@@ -99,8 +100,8 @@ def plot_waveforms(
         handles[word] = line_mark(SINGLE_COLOUR)
     mark_zero(ax, lags)
     words = waveforms[model.LAG].attrs.get("long_name", "time after the event")
-    ax.set_xlabel(with_units(words, "s"), fontsize=FONT)
-    ax.set_ylabel(label(waveforms, "waveforms"), fontsize=FONT)
+    ax.set_xlabel(plain(with_units(words, "s")), fontsize=FONT)
+    ax.set_ylabel(plain(label(waveforms, "waveforms")), fontsize=FONT)
     plain_axes(ax)
     count = f"{len(values)} {'events' if rows == model.EVENT else 'averages'}"
     head(ax, count if title is None else title, handles)

@@ -172,14 +172,14 @@ FIGURES = [
     Row(
         "interactive_visuals.plot_traces",
         "plot_traces(array, 30.0)",
-        "cs.plotting.interactive.view_traces(traces)",
+        "traces.cs.plot(interactive=True)",
         "type(old) is type(new)",
         "In notebooks and browsers. Returns what a notebook shows.",
     ),
     Row(
         "interactive_visuals.plot_trials",
         "plot_trials(generate_tensor(array, 30), range(10), None)",
-        "cs.plotting.interactive.view_trials(trials)",
+        "trials.cs.plot(interactive=True)",
         "type(old) is type(new)",
         "In notebooks and browsers. Returns what a notebook shows.",
     ),
@@ -581,10 +581,8 @@ _INTRODUCTION = """\
 
 Scripts that were written for CalSciPy 0.3.5 run after changing one import:
 
-```python
-from CalSciPy.trace_processing import calculate_dfof          # before
-from calscipy.compat.trace_processing import calculate_dfof   # now
-```
+- before: `from CalSciPy.trace_processing import calculate_dfof`
+- now: `from calscipy.compat.trace_processing import calculate_dfof`
 
 `calscipy.compat` has every module and name of 0.3.5, with the same arguments and results: NumPy
 arrays, tuples and tables of pandas. It runs on Linux, macOS and Windows. What 0.3.5 got wrong is

@@ -1,7 +1,5 @@
 """Recordings of PrairieView through the names of 0.3.5, and where it was wrong (F41 to F44)."""
 
-import subprocess
-import sys
 import warnings
 from xml.etree import ElementTree
 
@@ -318,17 +316,3 @@ def test_files_that_are_no_mark_points_are_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises((RecordingError, ArgumentError)):
         load_mark_points(file)
-
-
-def test_nothing_is_read_from_the_working_directory(tmp_path):
-    """F41: the import failed without a configuration file in the working directory."""
-    code = "import calscipy.compat.bruker.data"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={"PYTHONPATH": str(cs.__path__[0]).removesuffix("calscipy"), "HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr

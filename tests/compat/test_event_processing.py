@@ -108,8 +108,11 @@ def test_other_numbers_than_before_are_said_once():
         bin_data(np.zeros(6), 3, np.mean)
         bin_data(np.zeros(7), 3, np.mean, last_bin="join")
         normalize_firing_rates(np.ones((1, 4)))
+        collect_waveforms(np.zeros((1, 9)), [[5, 8]], 5, 1)
     with pytest.warns(CompatWarning, match="axis=0"):
         normalize_firing_rates(np.ones((2, 4)))
+    with pytest.warns(CompatWarning, match="early events"):
+        collect_waveforms(np.zeros((1, 9)), [[4]], 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_functions_without_names_and_with_fixed_arguments(traces):
 )
 def test_bins_that_cannot_be_are_explained(length, fun, words):
     with pytest.raises(ArgumentError, match=words):
-        bin_data(np.zeros(6), length, fun, last_bin="drop")
+        bin_data(np.zeros(6), length, fun)
     with pytest.raises(ArgumentError, match="last_bin must be one of"):
         bin_data(np.zeros(6), 2, np.mean, last_bin="half")
 

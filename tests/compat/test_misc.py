@@ -26,6 +26,8 @@ from calscipy.errors import ArgumentError, DeviceError
 from ..gpu_stand_in import install  # noqa: TID252
 from . import reference
 
+pytestmark = pytest.mark.filterwarnings("ignore::calscipy.compat.CompatWarning")
+
 # -- blocks ----------------------------------------------------------------------------------
 
 

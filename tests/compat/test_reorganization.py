@@ -15,6 +15,8 @@ from calscipy.errors import ArgumentError
 
 from . import reference
 
+pytestmark = pytest.mark.filterwarnings("ignore::calscipy.compat.CompatWarning")
+
 
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 29), max_size=8), max_size=6))

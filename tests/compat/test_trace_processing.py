@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from calscipy.compat import CompatWarning
 from calscipy.compat.trace_processing import (
     calculate_dfof,
     calculate_standardized_noise,
@@ -190,6 +191,15 @@ def test_detrending_is_a_quartic_fit(traces, keep_level):
 def test_the_level_is_kept_unless_it_is_not_wanted(traces):
     np.testing.assert_allclose(detrend_polynomial(traces).mean(1), traces.mean(1))  # F10
     np.testing.assert_allclose(detrend_polynomial(traces, keep_level=False).mean(1), 0, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("error::calscipy.compat.CompatWarning")
+def test_the_kept_level_is_said_once(traces):
+    with pytest.warns(CompatWarning, match="keep_level=False"):
+        detrend_polynomial(traces)
+    detrend_polynomial(traces)
+    detrend_polynomial(traces, keep_level=False)
+    calculate_dfof(traces)
 
 
 def test_long_traces_are_fitted_exactly():

@@ -166,6 +166,28 @@ def test_a_live_movie_reads_what_is_shown(scene, opened):
         page.until("model('panel 0').title.text.startsWith('neuron 1 ')")
 
 
+def test_a_frame_that_cannot_be_read_is_told_and_the_view_goes_on(opened):
+    values = np.random.default_rng(0).integers(0, 99, (12, 8, 9)).astype("uint16")
+
+    def block(block_info=None):
+        start, stop = block_info[None]["array-location"][0]
+        if start == 4:
+            raise OSError("the disk is gone")
+        return values[start:stop]
+
+    array = da.map_blocks(block, chunks=((4,) * 3, (8,), (9,)), dtype="uint16",
+                          meta=np.empty((0, 0, 0), "uint16"))  # fmt: skip
+    with view_movie(cs.from_numpy(array, frame_rate=1)).serve() as server:
+        page = opened(server.url).drawn("frame")
+        page.js("model('position').value = 5")
+        page.until("model('frame').title.text === 'frame 5 cannot be read: the disk is gone'")
+        page.click(*page.place("frame", 3, 3))
+        page.until("model('pixel').title.text === 'cannot be read: the disk is gone'")
+        page.js("model('position').value = 9")
+        page.until("model('frame').title.text === 'frame 9 · 9.000 s'")
+        np.testing.assert_array_equal(image(page), values[9])
+
+
 def test_a_movie_of_50_gb_is_shown_from_one_block():
     made = []
 

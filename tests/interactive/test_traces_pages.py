@@ -1,6 +1,7 @@
 """Pages of traces and spikes in a real browser: slider, keys, pointer and what they show."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import xarray as xr
 
 import calscipy as cs
 from calscipy.errors import ArgumentError, TargetExistsError
+from calscipy.io.optional import MissingPackageError
 from calscipy.plotting.interactive import pages, view_spikes, view_traces
 
 pytest.importorskip("bokeh", reason="needs the extra plot")
@@ -186,8 +188,8 @@ def test_pages_that_would_be_too_large_are_refused(data, tmp_path, monkeypatch):
 
 
 def test_a_missing_extra_is_named(monkeypatch, data):
-    monkeypatch.setattr(pages.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(pages.MissingPackageError, match=r'pip install "calscipy\[plot\]"'):
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    with pytest.raises(MissingPackageError, match=r'pip install "calscipy\[plot\]"'):
         view_traces(data)
 
 

@@ -31,7 +31,9 @@ def means(page, panel):
 
 
 def see(page, trials, row):
-    page.until(f"model('which').text.includes('neuron {5 + row} · {row + 1} of 4')")
+    name = trials.neuron.values[row]
+    words = f"neuron {name} · {row + 1} of 4"
+    page.until(f"every('strong').some(part => part.innerText === {words!r})")
     table = cs.average(trials.isel(neuron=[row]), by="cue", rng=0)
     for panel, cue in enumerate(("<b>", "go", "stop")):
         mine = trials[cue == CUES, row]
@@ -77,11 +79,15 @@ def test_neurons_are_flipped_through(trials, tmp_path, opened):
 
 
 def test_python_answers_with_the_same(trials, opened):
+    names = [f"{i}<img src=x onerror=window.hacked=1>$&" for i in range(4)]
+    trials = trials.assign_coords(neuron=names)
     with view_trials(trials, by="cue").serve() as server:
         page = opened(server.url).drawn("condition 2")
         see(page, trials, 0)
         page.key("PageUp")
         see(page, trials, 3)
+        page.browser.wait(0.2)
+        assert page.js("window.hacked") is None
 
 
 def test_single_trials_that_do_not_fit_are_left_out_and_the_page_says_so(

@@ -121,7 +121,7 @@ def odd_session():
         {
             "/": xr.Dataset(
                 attrs={
-                    "calscipy_schema_version": 1,
+                    "calscipy_schema_version": cs.model.SCHEMA_VERSION,
                     "history": "x" * 100_000,
                     "prairieview": {"a": {"1": None}},
                 }
@@ -237,6 +237,13 @@ def test_groups_can_be_chosen(session, tmp_path):
         to_netcdf(session, tmp_path / "b.nc", groups=["video"])
     with pytest.raises(ArgumentError, match="no group at all"):
         to_netcdf(xr.DataTree(), tmp_path / "b.nc")
+    deep = xr.DataTree.from_dict({"/a/b": xr.Dataset({"c": 1})})
+    with pytest.raises(ArgumentError, match=r"one level deep.*found a"):
+        to_netcdf(deep, tmp_path / "b.nc")
+    with pytest.raises(ArgumentError, match="found c"):
+        to_netcdf(xr.DataTree.from_dict({"/": xr.Dataset({"c": 1}), "/a": xr.Dataset()}), "b.nc")
+    with pytest.raises(ArgumentError, match="got DataArray"):
+        to_netcdf(session.movie, tmp_path / "b.nc")
 
 
 def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
@@ -441,6 +448,32 @@ def test_packed_labels_that_would_fill_the_memory_are_refused(tmp_path, written,
     monkeypatch.setattr(hdf5, "MAX_LOADED", 100)
     with pytest.raises(RecordingError, match="more than the 100"):
         open_netcdf(written)
+
+
+def test_many_long_texts_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:  # one text, which the file could hold once
+        file["texts"] = np.array(["a" * 1000] * 50, dtype=object).reshape(5, 10)
+    monkeypatch.setattr(hdf5, "MAX_LOADED", 4 * 1000 * 50)
+    with h5py.File(path, "r") as file:
+        assert hdf5.load(file["texts"], path).shape == (5, 10)
+        monkeypatch.setattr(hdf5, "MAX_LOADED", 4 * 1000 * 50 - 1)
+        with pytest.raises(RecordingError, match="too long"):
+            hdf5.load(file["texts"], path)
+
+
+def test_long_attributes_are_refused(tmp_path, written):
+    path = copied(written, tmp_path)
+    with h5py.File(path, "r+", libver="latest") as file:
+        file["traces"].attrs["many"] = np.zeros(2**16 + 1, "u1")
+    with pytest.raises(RecordingError, match=r"attribute 'many' of '/traces' has the shape"):
+        open_netcdf(path)
+
+
+def test_blocks_too_small_to_be_true_are_not_used(tmp_path, written, monkeypatch):
+    monkeypatch.setattr(netcdf_form, "_MOST_BLOCKS", 1)
+    movie = open_netcdf(written)["movie/movie"]
+    assert movie.data.npartitions == 1
 
 
 def test_too_many_objects_are_refused(written, monkeypatch):

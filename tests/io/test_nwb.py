@@ -142,6 +142,7 @@ def test_one_value_does_not_do_for_two_channels(session, tmp_path):
         ({"timezone": "Europe/Zurich"}, "has a time zone already"),
         ({"session_start_time": "yesterday"}, "datetime or ISO text, got 'yesterday'"),
         ({"session_start_time": 3}, "as a datetime, got 3"),
+        ({"subject": {"subject_id": "m", "date_of_birth": "soon"}}, "date_of_birth as a datetime"),
         ({"session_description": 3}, "session_description as text"),
         ({"groups": ["video"]}, "no group video"),
     ],
@@ -160,6 +161,25 @@ def test_what_the_recording_tells_is_taken(tmp_path):
         read = io.read()
         assert read.session_start_time == dt.datetime(2024, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
         assert read.imaging_planes["imaging_plane"].excitation_lambda == 930.0
+
+
+def test_names_that_nwb_has_no_form_for(tmp_path):
+    names = ["A/B", "A:B"]
+    movie = small().movie.expand_dims(channel=np.array(names), axis=1)
+    facts = FACTS | START | {
+        "indicator": dict(zip(names, "gh", strict=True)),
+        "excitation_nm": 920,
+        "emission_nm": dict.fromkeys(names, 510),
+        "subject": {"subject_id": "m1", "date_of_birth": "2026-01-01", "weight": 21},
+    }  # fmt: skip
+    session = cs.ImagingSession(xr.DataTree()).assign(movie=movie)
+    path = to_nwb(session, tmp_path / "a.nwb", **facts)
+    same(open_nwb(path), session.tree)
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        read = io.read()
+        found = {name: of.imaging_plane.indicator for name, of in read.acquisition.items()}
+        assert found == {"movie_A_B": "g", "movie_A_B_1": "h"}
+        assert read.subject.date_of_birth.isoformat() == "2026-01-01T00:00:00+01:00"
 
 
 def test_without_images_no_facts_of_images_are_asked_for(tmp_path):

@@ -407,6 +407,12 @@ def test_free_space_is_asked_for_first(tmp_path, monkeypatch):
         to_tiff(movie("frames", "y", "x"), tmp_path / "a.tif")
 
 
+def test_a_missing_folder_is_named(tmp_path):
+    for name, options in (("a.tif", {}), ("a", {"max_file_bytes": 10**6})):
+        with pytest.raises(StoreError, match="no such folder"):
+            to_tiff(movie("frames", "y", "x"), tmp_path / "no" / name, **options)
+
+
 def test_errors_of_the_movie_pass(tmp_path):
     def fail(block):
         if block.size:

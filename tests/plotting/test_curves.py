@@ -101,7 +101,8 @@ def test_bands_look_like_lines(kind):
     assert band.max() > 0.5
     # About as much ink, and most of it in the same places.
     assert band.sum() == pytest.approx(line.sum(), rel=0.25)
-    assert np.abs(band - line).sum() < 0.3 * line.sum()
+    if kind != "flat":  # which matplotlib moves to whole pixels if it is a line
+        assert np.abs(band - line).sum() < 0.3 * line.sum()
     if kind == "peaks":
-        tops = band[20:40].max(axis=0)
-        assert (tops > 0.3).sum() >= 12  # every peak is seen
+        tops = band[45:100].max(axis=0)  # in the upper half of the peaks
+        assert (np.diff((tops > 0.4).astype(int)) > 0).sum() == 12  # each of them is seen

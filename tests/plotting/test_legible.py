@@ -1,11 +1,13 @@
 """In every figure all texts can be read, and nothing outside of it is changed."""
 
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import calscipy as cs
 
@@ -134,6 +136,44 @@ def test_figures_can_be_read_without_colours():
         pixels = rendered(figure_of(FIGURES[name]()), dpi=60)
         grey = pixels @ [0.299, 0.587, 0.114]
         assert (grey < 190).mean() > 0.01
+
+
+def test_dollars_in_names_are_no_formulas():
+    name = "a$b$c"
+    traces = truth(2).traces.assign_attrs(long_name=name, units=name)
+    traces = traces.assign_coords(neuron=[f"$x{at}$" for at in range(2)])
+    traces["time"].attrs["long_name"] = name
+    plotting = cs.plotting
+    signals = voltage().assign_coords(signal=["$a$", "b$c$", "d"], units=("signal", ["$V$"] * 3))
+    found = traces.cs.waveforms(traces > 700, pre=1, post=1)
+    cut = traces.cs.to_trials(length=10).assign_coords(cue=("trial", ["$a$", "b"] * 2))
+    for made in (
+        plotting.plot_traces(traces, others={"$b$": traces}),
+        plotting.plot_traces(traces, mode="overlay"),
+        plotting.plot_heatmap(traces),
+        plotting.plot_image(image().assign_attrs(long_name=name, units=name)),
+        plotting.plot_waveforms(found, by="neuron"),
+        plotting.plot_trials(cut, by="cue"),
+        plotting.plot_quality(traces),
+        plotting.plot_baseline(traces, methods={"$m$": {"method": "mean"}}),
+        plotting.plot_voltage(signals, title=name),
+        plotting.plot_movie(movie().assign_attrs(units=name), title=name),
+    ):
+        texts = [text.get_text() for text in figure_of(made).findobj(Text)]
+        assert any("$" in text for text in texts)
+        assert not [text for text in texts if re.search(r"(?<!\\)\$|\\\\\$", text)]
+
+
+def test_long_titles_are_wrapped():
+    title = "a title that is much longer than the figure is wide, with very many words " * 3
+    for made in (
+        cs.plotting.plot_traces(dfof(), title=title, stimuli=[3.0]),
+        cs.plotting.plot_image(image(), title=title),
+        cs.plotting.plot_waveforms(dfof().cs.waveforms(truth().events, pre=1, post=1), title=title),
+    ):
+        assert " ".join(title.split()) in [
+            " ".join(text.split()) for text in require_legible(made.figure)
+        ]
 
 
 def test_a_movie_that_is_lazy_is_read_once():

@@ -185,7 +185,8 @@ def test_the_baseline_page_has_the_baselines():
     figure = plot_baseline(truth().traces, methods=methods, neurons=[3, 1])
     assert len(figure.axes) == 2
     for axis, neuron in zip(figure.axes, (3, 1), strict=True):
-        traces, *baselines = gids(axis, "traces")
+        (traces,) = gids(axis, "traces")
+        baselines = gids(axis, "baseline")
         own = truth().traces.sel(neuron=[neuron])
         np.testing.assert_allclose(lines_of(traces)[0][:, 1], own[0])
         for line, arguments in zip(baselines, methods.values(), strict=True):

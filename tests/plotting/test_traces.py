@@ -12,7 +12,7 @@ from calscipy.errors import ArgumentError, DimensionError, TimeAxisError
 from calscipy.plotting import plot_traces
 from calscipy.plotting.style import COLOURS
 
-from .gallery import dfof, stimuli, truth
+from .gallery import dfof, stimuli, trials, truth
 from .looks import by_gid, lines_of
 
 
@@ -203,8 +203,11 @@ def test_further_traces_lie_over_the_first_ones():
                       "traces")) == 3  # fmt: skip
     with pytest.raises(ArgumentError, match="in '1', but 'raw' of others= is in 'count'"):
         plot_traces(dfof(), others={"raw": truth().traces})
-    with pytest.raises(ArgumentError, match="several traces are called"):
-        plot_traces(dfof(), others=dfof())
+    axes = plot_traces(dfof(), others=[dfof(), dfof()])
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["ΔF/F₀", "ΔF/F₀ (2)", "ΔF/F₀ (3)"]
+    with pytest.raises(ArgumentError, match="are both called 'ΔF/F₀'"):
+        plot_traces(dfof(), others={"ΔF/F₀": dfof()})
     with pytest.raises(ArgumentError, match="no neuron 0"):
         plot_traces(dfof(), others={"part": dfof()[1:]})
 
@@ -270,6 +273,37 @@ def test_what_cannot_be_drawn_is_refused(change, error, message):
     arguments = {"traces": dfof(), **change}
     with pytest.raises(error, match=message):
         plot_traces(**arguments)
+
+
+def test_pages_get_what_is_drawn(monkeypatch):
+    interactive = pytest.importorskip("calscipy.plotting.interactive")
+    asked = []
+
+    def view(*data, **options):
+        asked.append((data, options))
+        return "page"
+
+    for name in ("view_traces", "view_spikes", "view_trials"):
+        monkeypatch.setattr(interactive, name, view)
+    spikes = dfof().assign_attrs(units="count", long_name="spikes")
+    made = plot_traces(
+        dfof(), neurons=[3, 1], events=truth().events, spikes=spikes, others={"b": dfof() * 1},
+        interactive=True,
+    )  # fmt: skip
+    assert made == "page"
+    data, options = asked.pop()
+    assert all(own.neuron.values.tolist() in ([3, 1], [1, 3]) for own in data)
+    assert options == {
+        "names": ["ΔF/F₀", "b", "event onsets", "spikes"], "mode": "stacked", "title": "ΔF/F₀",
+    }  # fmt: skip
+    plot_traces(dfof(), interactive=True, title="mine")
+    assert asked.pop()[1] == {"names": ["ΔF/F₀"], "mode": "overlay", "title": "mine"}
+    cs.plotting.plot_raster(truth().events, neurons=[2], interactive=True)
+    assert asked.pop()[1]["spikes"].neuron.values.tolist() == [2]
+    cs.plotting.plot_trials(trials(), by="cue", neurons=[1], interactive=True)
+    (data,), options = asked.pop()
+    assert data.neuron.values.tolist() == [1]
+    assert options["by"] == "cue"
 
 
 def test_pages_refuse_what_only_figures_have():

@@ -20,9 +20,7 @@ from calscipy.io.prairieview.voltage_files import read_voltage_files
 from calscipy.kernels.frame_numbers import frame_of_samples, frames_at_samples
 from calscipy.session import ImagingSession
 
-FRAME = "Imaging Frame"
-FILLED_FRAME = "Imaging Frame (filled)"
-TIME = "Time (ms)"
+FRAME, FILLED_FRAME, TIME = "Imaging Frame", "Imaging Frame (filled)", "Time (ms)"
 
 PathLike = str | os.PathLike[str]
 

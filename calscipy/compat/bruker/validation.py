@@ -11,11 +11,7 @@ from typing import Any, Self
 from calscipy.errors import ArgumentError
 
 # A whole number is a number, as everywhere in Python; True is neither.
-_NAMES = {
-    "int": {"int", "integer"},
-    "float": {"int", "integer", "float", "floating"},
-    "bool": {"bool"},
-}
+_NAMES = {"int": {"int", "integer"}, "float": {"int", "integer", "float", "floating"}}
 
 
 class DingusException(Exception):

@@ -24,6 +24,7 @@ SMALL_BYTES = 16 * 2**20  # of variables that the JSON may hold
 _UNKNOWN = "unknown"
 _UNITS = "units"  # of each signal of a voltage recording
 _UM = "micrometers"
+_PLANES = (model.PLANE,)
 _FURTHER_NAMES = {"dfof": "DfOverF"}  # variables that have a container of their own
 
 
@@ -116,7 +117,7 @@ class Content:
             emission_lambda=channel.emission_nm,
         )
         return self.file.create_imaging_plane(
-            name=_name(f"imaging_plane_{channel.name}" if channel.name else "imaging_plane"),
+            name=self._free("imaging_plane", channel.name),
             optical_channel=optical,
             description=_place(movie),
             device=device,
@@ -355,7 +356,7 @@ def _rate(movie: xr.DataArray | None) -> float | None:
 
 def _place(movie: xr.DataArray | None) -> str:
     """Describe the planes that were imaged by what is known of them."""
-    if movie is None or model.Z not in movie.coords:
+    if movie is None or model.Z not in movie.coords or movie[model.Z].dims not in ((), _PLANES):
         return "imaging plane"
     heights = np.atleast_1d(model.coordinate(movie, model.Z)).ravel()
     unit = movie[model.Z].attrs.get("units", "")

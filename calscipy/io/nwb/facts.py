@@ -120,6 +120,9 @@ excitation_nm, emission_nm
             "Give these as arguments of to_nwb; calscipy does not make them up."
         )
     assert start is not None
+    birth = about.get("date_of_birth")
+    if isinstance(birth, dt.datetime) and birth.tzinfo is None:
+        about["date_of_birth"] = birth.replace(tzinfo=start.tzinfo)
     return Facts(
         description=description,
         identifier=identifier or str(uuid.uuid4()),
@@ -145,12 +148,7 @@ def _start(
             '(session_start_time="2026-03-02T16:25:40+01:00", or timezone="Europe/Zurich")'
         )
         return None
-    try:
-        start = dt.datetime.fromisoformat(given) if isinstance(given, str) else given
-    except ValueError as error:
-        raise ArgumentError(
-            f"to_nwb needs session_start_time as a datetime or ISO text, got {given!r}."
-        ) from error
+    start = _moment(given, "session_start_time") if isinstance(given, str) else given
     if not isinstance(start, dt.datetime):
         raise ArgumentError(f"to_nwb needs session_start_time as a datetime, got {given!r}.")
     zone = _zone(timezone)
@@ -164,6 +162,15 @@ def _start(
     if start.tzinfo is not None and zone is not None:
         raise ArgumentError("to_nwb: session_start_time has a time zone already; omit timezone.")
     return start if start.tzinfo is not None else start.replace(tzinfo=zone)
+
+
+def _moment(text: str, name: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentError(
+            f"to_nwb needs {name} as a datetime or ISO text, got {text!r}."
+        ) from error
 
 
 def _zone(timezone: Any) -> dt.tzinfo | None:
@@ -201,9 +208,8 @@ def _subject(given: Mapping[str, Any] | None, needs: _Needs) -> dict[str, Any]:
             'subject: who was recorded, for instance subject={"subject_id": "m12", "species": '
             '"Mus musculus", "sex": "F", "age": "P90D"}; subject_id at least'
         )
-    birth = about.get("date_of_birth")
-    if isinstance(birth, str):
-        about["date_of_birth"] = dt.datetime.fromisoformat(birth)
+    if isinstance(about.get("date_of_birth"), str):
+        about["date_of_birth"] = _moment(about["date_of_birth"], "date_of_birth")
     if isinstance(about.get("weight"), int | np.number):
         about["weight"] = float(about["weight"])
     return about

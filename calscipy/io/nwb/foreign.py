@@ -15,7 +15,7 @@ from xarray.core import indexing
 
 from calscipy import model
 from calscipy.errors import CalscipyWarning, RecordingError, first_few, warn
-from calscipy.io.hdf5 import StackedArray
+from calscipy.io.hdf5 import StackedArray, attribute
 from calscipy.io.nwb.neurons import read_neurons
 from calscipy.io.nwb.series import CLOCK_ATTRS, scalar, series_attrs, text, times_of, values_of
 
@@ -88,7 +88,7 @@ def _typed(file: Any) -> Iterator[tuple[Any, str]]:
         if not hasattr(group, "keys") or group.name in seen or len(seen) > 100_000:
             continue
         seen.add(group.name)
-        kind = text(group.attrs.get("neurodata_type", ""))
+        kind = text(attribute(group, "neurodata_type"))
         yield group, kind
         if kind in (*IMAGES, RESPONSES, SEGMENTATION):
             continue
@@ -101,7 +101,7 @@ def _about(file: Any) -> dict[str, Any]:
     """Return what the file says of the session."""
     values = {name: scalar(file, name) for name in _ABOUT}
     about = {name.rpartition("/")[2]: value for name, value in values.items() if value is not None}
-    return {"version": text(file.attrs[VERSION_ATTR])} | about
+    return {"version": text(attribute(file, VERSION_ATTR))} | about
 
 
 # -- movies -------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _optical_channel(series: Any) -> Any:
         plane[name]
         for name in plane
         if hasattr(plane[name], "attrs")
-        and text(plane[name].attrs.get("neurodata_type", "")) == "OpticalChannel"
+        and text(attribute(plane[name], "neurodata_type")) == "OpticalChannel"
     ]
     return channels[0] if len(channels) == 1 else None
 
@@ -209,7 +209,7 @@ def _pixel_sizes(plane: Any) -> tuple[float | None, float | None, float | None]:
     if "grid_spacing" not in plane or plane["grid_spacing"].size not in (2, 3):
         return None, None, None
     spacing = plane["grid_spacing"]
-    unit = text(spacing.attrs.get("unit", "meters")).lower()
+    unit = text(attribute(spacing, "unit", "meters")).lower()
     values = np.asarray(spacing[...], dtype=float).ravel()
     if unit not in _UM or not (np.isfinite(values).all() and (values > 0).all()):
         return None, None, None

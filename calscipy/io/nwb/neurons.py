@@ -14,7 +14,7 @@ from xarray.core import indexing
 
 from calscipy import model
 from calscipy.errors import CalscipyWarning, RecordingError, first_few, warn
-from calscipy.io.hdf5 import load
+from calscipy.io.hdf5 import attribute, load
 from calscipy.io.netcdf_form import blocks_of
 from calscipy.io.nwb.masks import Masks, read_masks
 from calscipy.io.nwb.series import CLOCK_ATTRS, series_attrs, text, times_of, values_of
@@ -134,13 +134,13 @@ def _read_table(file: Any, path: Path, table: Any, responses: Sequence[Any]) -> 
 
 def _table_name(file: Any, region: Any) -> str:
     """Return the table that a region refers to."""
-    reference = region.attrs.get("table")
+    reference = attribute(region, "table")
     return str(file[reference].name) if reference else ""
 
 
 def _kind(series: Any) -> str:
     """Return what responses are, from their container and their name."""
-    if text(series.parent.attrs.get("neurodata_type", "")) == "DfOverF":
+    if text(attribute(series.parent, "neurodata_type")) == "DfOverF":
         return "dfof"
     name = series.name.rpartition("/")[2].lower()
     return next((kind for words, kind in _KINDS if any(w in name for w in words)), model.TRACES)

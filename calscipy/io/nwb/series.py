@@ -10,7 +10,7 @@ import numpy as np
 
 from calscipy import model
 from calscipy.errors import RecordingError
-from calscipy.io.hdf5 import Hdf5Array, load, require_whole
+from calscipy.io.hdf5 import Hdf5Array, attribute, load, require_whole
 
 CLOCK_ATTRS = {"units": "s", "long_name": "time on the clock of the session"}
 _NO_UNITS = {"", "n.a.", "n.a", "n/a", "na", "a.u.", "au", "unknown", "arbitrary units"}
@@ -45,7 +45,7 @@ def times_of(series: Any, path: Path, axis: int = 0) -> np.ndarray:
             )
         return times
     start = scalar(series, "starting_time")
-    rate = series["starting_time"].attrs.get("rate") if start is not None else None
+    rate = attribute(series["starting_time"], "rate") if start is not None else None
     if start is None or rate is None or not float(rate) > 0:
         raise RecordingError(
             f"{path}: {series.name!r} has neither timestamps nor a rate, and calscipy assumes "
@@ -60,8 +60,8 @@ def values_of(series: Any, path: Path, order: Sequence[int]) -> Hdf5Array:
     require_whole(data, path)
     if data.dtype.kind not in "biuf":
         raise RecordingError(f"{path}: {series.name!r} holds {data.dtype}, not numbers.")
-    factor = float(data.attrs.get("conversion", 1.0))
-    offset = float(data.attrs.get("offset", 0.0))
+    factor = float(attribute(data, "conversion", 1.0))
+    offset = float(attribute(data, "offset", 0.0))
     if factor == 1.0 and offset == 0.0:
         return Hdf5Array(path, data, order=order)
     dtype = data.dtype if data.dtype.kind == "f" else np.dtype("f4")
@@ -70,8 +70,8 @@ def values_of(series: Any, path: Path, order: Sequence[int]) -> Hdf5Array:
 
 def series_attrs(series: Any, path: Path, long_name: str) -> dict[str, Any]:
     """Return unit, meaning and source of the values of a series."""
-    unit = text(series["data"].attrs.get("unit", ""))
-    described = text(series.attrs.get("description", ""))
+    unit = text(attribute(series["data"], "unit"))
+    described = text(attribute(series, "description"))
     given = described if described not in ("", "no description") else long_name
     attrs = {"long_name": given[:1000], model.SOURCE_ATTR: f"{path.name}{series.name}"}
     return attrs | ({} if unit.lower() in _NO_UNITS else {"units": unit})

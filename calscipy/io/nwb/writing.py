@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, StoreError, first_few, warn
+from calscipy.io.groups import chosen_groups
 from calscipy.io.hdf5 import Hdf5Blocks
 from calscipy.io.nwb.content import Content, Fill, missing_rois
 from calscipy.io.nwb.facts import collect
@@ -131,7 +130,7 @@ def to_nwb(
     target = Path(path)
     if target.suffix.lower() != SUFFIX:
         raise ArgumentError(f"to_nwb needs a file name that ends in .nwb, got {str(path)!r}.")
-    tree = _chosen(getattr(session, "tree", session), groups)
+    tree = chosen_groups(session, groups, "to_nwb")
     imaging = any(group in tree.children for group in _IMAGED)
     further = {
         "session_id": session_id,
@@ -170,19 +169,6 @@ def to_nwb(
         if errors:
             raise StoreError(f"{target}: NWB's validator refuses the file: {first_few(errors, 5)}.")
     return target
-
-
-def _chosen(tree: xr.DataTree, groups: Sequence[str] | None) -> xr.DataTree:
-    wanted = (groups,) if isinstance(groups, str) else groups
-    names = [name for name in tree.children if wanted is None or name in wanted]
-    missing = sorted(set(wanted or ()) - set(tree.children))
-    if missing or not names:
-        raise ArgumentError(
-            f"to_nwb: no group {first_few(missing) or 'at all'} in this session; it has "
-            f"{list(tree.children)}."
-        )
-    root = xr.Dataset(attrs=dict(tree.attrs))
-    return xr.DataTree.from_dict({"/": root} | {name: tree[name].to_dataset() for name in names})
 
 
 def _say_left_out(content: Content) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,7 @@ class Export:
     labels: Labels
     functional: int  # place of the channel that is in data.bin; settings may be run over it
 
-    def name_of(self, dim: str, place: int) -> object | None:
+    def name_of(self, dim: str, place: int) -> Any:
         """Return the name of a plane or channel, None if it has none."""
         named = self.labels.coords.get(dim)
         if named is None:

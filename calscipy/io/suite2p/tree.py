@@ -103,7 +103,8 @@ def open_suite2p(
     -----
     Neurons are numbered through over the planes, as in suite2p's ``combined``. Traces of a plane of
     fewer frames than others are NaN at their end. When planes are scanned is not in these files:
-    ``session.attach`` takes it from the recording. suite2p halves uint16 values of TIFF files.
+    ``session.attach`` takes it from the recording. suite2p halves uint16 values of TIFF files. A
+    folder that `to_suite2p` wrote gives back times, pixels and planes of the recording.
 
     Examples
     --------
@@ -142,6 +143,7 @@ def open_suite2p(
     groups |= _traces(folder, planes, known, groups.get(model.ROIS), times, program)
     groups |= _images(planes, shape, export, program)
     groups |= _registration(planes, times, program)
+    groups |= {name: _in_planes(groups[name], export) for name in groups if name != model.MOVIE}
     state = {f"plane{p.number or 0}": p.settings.attrs() for p in planes}
     root = _root(folder.root).assign_attrs({SETTINGS_ATTR: state})
     return xr.DataTree.from_dict({"/": root, **groups})
@@ -348,6 +350,19 @@ def _registration(
     coords: dict[str, Any] = {model.TIME: (model.FRAMES, times.values, times.attrs)}
     coords |= plane_coord({plane.number: plane.settings for plane in planes})
     return {REGISTRATION: xr.Dataset(variables, coords)} if variables else {}
+
+
+def _in_planes(dataset: xr.Dataset, export: Export | None) -> xr.Dataset:
+    """Give planes the names that they have in the movie that calscipy wrote."""
+    if export is None or model.PLANE not in dataset.coords:
+        return dataset
+    plane = dataset[model.PLANE]
+    numbers = plane.values.ravel().tolist()
+    names = {number: export.name_of(model.PLANE, number) for number in set(numbers)}
+    if None in names.values():
+        return dataset
+    named = np.array([names[number] for number in numbers]).reshape(plane.shape)
+    return dataset.assign_coords({model.PLANE: (plane.dims, named)})
 
 
 def _warn_of(folder: Folder, known: Statistics) -> None:

@@ -272,9 +272,9 @@ def _as_int16(
                 "or infinite, which int16 cannot hold. Fill them first: data.fillna(0)."
             )
         values = np.rint(values * np.float64(scale))
-    beyond = (values > _LIMITS.max) | (values < _LIMITS.min)
-    if beyond.any():
-        odd = values[beyond]
+    fits = np.can_cast(values.dtype, np.int16) or not values.size
+    if not fits and (values.max() > _LIMITS.max or values.min() < _LIMITS.min):
+        odd = values[(values > _LIMITS.max) | (values < _LIMITS.min)]
         high = odd.max() > _LIMITS.max
         raise ArgumentError(
             f"to_suite2p: {odd.size} of {values.size} values in the frames {frames[0]} to "

@@ -16,7 +16,7 @@ import numpy as np
 
 from calscipy.plotting.interactive.layers import Layer, pack
 from calscipy.plotting.interactive.pages import INK, WIDEST, plain, script
-from calscipy.plotting.style import COLOURS
+from calscipy.plotting.style import colour
 
 STEPS = {
     "ArrowRight": 1, "ArrowUp": 1, "ArrowLeft": -1, "ArrowDown": -1,
@@ -29,7 +29,7 @@ KEYS_HINT = (
 MARKS_HEIGHT = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Layers that share axes.
 
@@ -79,36 +79,39 @@ class NeuronBrowser:
         self.request = ColumnDataSource(asked, name="request")
         self.shown = ColumnDataSource({"number": [0], "row": [0]})
         self.sources = [ColumnDataSource(layer.drawn(0, WIDEST)) for layer in self.layers]
-        self.figures = self._figures(panels)
-        self._connect(panels, budget)
+        ends = np.cumsum([len(panel.layers) for panel in panels])
+        drawn = [self.sources[end - len(panel.layers) : end]
+                 for panel, end in zip(panels, ends, strict=True)]  # fmt: skip
+        self.figures = self._figures(panels, drawn)
+        self._connect(panels, drawn, budget is None)
+        if budget is None:
+            self.request.on_change("data", self._answer)
+        else:
+            self._hold(budget)
 
-    def _figures(self, panels: Sequence[Panel]) -> list[Any]:
+    def _figures(self, panels: Sequence[Panel], drawn: Sequence[Sequence[Any]]) -> list[Any]:
         figures: list[Any] = []
         at = 0
-        for number, panel in enumerate(panels):
+        for number, (panel, sources) in enumerate(zip(panels, drawn, strict=True)):
             last = number == len(panels) - 1
-            sources = self.sources[at : at + len(panel.layers)]
-            colours = [COLOURS[(at + i) % len(COLOURS)] for i in range(len(panel.layers))]
-            draw = _marks if panel.layers[0].marks else _lines
             figure = time_figure(self.range, f"panel {number}", panel.height, last=last)
             figure.yaxis.axis_label = plain(panel.label)
-            draw(figure, panel, sources, colours)
+            if panel.layers[0].marks:
+                _marks(figure, sources[0])
+            else:
+                _lines(figure, panel, sources, at)
+            figure.add_tools(self._hover(figure, panel, sources))
             figures.append(figure)
             at += len(panel.layers)
         figures[0].title.text = f"{self.names[0]} · 1 of {len(self.names)}"
-        for figure, panel in zip(figures, panels, strict=True):
-            figure.add_tools(self._hover(figure, panel))
         return figures
 
-    def _hover(self, figure: Any, panel: Panel) -> Any:
+    def _hover(self, figure: Any, panel: Panel, sources: Sequence[Any]) -> Any:
         """Make the tool that tells what lies under the pointer, of all layers in one box."""
         from bokeh.models import CustomJSHover, HoverTool
 
-        mine = [self.sources[self.layers.index(layer)] for layer in panel.layers]
-        code = script("hover").code
-        told = CustomJSHover(
-            args={"pick": self.pick, "names": self.names, "sources": mine}, code=code
-        )
+        args = {"pick": self.pick, "names": self.names, "sources": list(sources)}
+        told = CustomJSHover(args=args, code=script("hover").code)
         tips = [("neuron", "@time{neuron}"), ("time [s]", "@time{time}")]
         if not panel.layers[0].marks:
             tips += [(layer.label, f"@time{{{i}}}") for i, layer in enumerate(panel.layers)]
@@ -117,19 +120,17 @@ class NeuronBrowser:
             formatters={"@time": told}, attachment="horizontal", line_policy="nearest",
         )  # fmt: skip
 
-    def _connect(self, panels: Sequence[Panel], budget: int | None) -> None:
-        ask = script(
-            "ask_neuron", request=self.request, shown=self.shown, pick=self.pick,
-            range=self.range, zoom=budget is None,
-        )  # fmt: skip
-        fitted = [
-            {"range": figure.y_range, "sources": [self.sources[self.layers.index(layer)]
-                                                  for layer in panel.layers]}
-            for figure, panel in zip(self.figures, panels, strict=True)
+    def _connect(self, panels: Sequence[Panel], drawn: Sequence[Sequence[Any]], zoom: bool) -> None:
+        """Let the controls ask, and the axes follow what is shown."""
+        ask = script("ask_neuron", request=self.request, shown=self.shown, pick=self.pick,
+                     range=self.range, zoom=zoom)  # fmt: skip
+        fitting = [
+            {"range": figure.y_range, "sources": list(sources)}
+            for figure, panel, sources in zip(self.figures, panels, drawn, strict=True)
             if not panel.layers[0].marks
-        ]  # fmt: skip
+        ]
         follow = script(
-            "follow_neuron", shown=self.shown, range=self.range, panels=fitted,
+            "follow_neuron", shown=self.shown, range=self.range, panels=fitting,
             names=self.names, title=self.figures[0].title,
         )  # fmt: skip
         self.pick.js_on_change("value", ask)
@@ -138,9 +139,9 @@ class NeuronBrowser:
             self.range.js_on_change(edge, follow, ask)
         for figure in self.figures:
             figure.js_on_event("reset", follow)
-        if budget is None:
-            self.request.on_change("data", self._answer)
-            return
+
+    def _hold(self, budget: int) -> None:
+        """Put the data into the page, from which a script answers."""
         packed = pack(self.layers, budget)
         self.notes = [one.note for one in packed if one.note]
         layers = [one.args | {"source": source} for one, source in
@@ -215,13 +216,15 @@ def time_figure(x_range: Any, name: str, height: int, *, last: bool = True) -> A
     return made
 
 
-def _lines(figure: Any, panel: Panel, sources: Sequence[Any], colours: Sequence[str]) -> None:
+def _lines(figure: Any, panel: Panel, sources: Sequence[Any], first: int) -> None:
+    """Draw traces in colours that go on from those of the panels before."""
     named: dict[str, Any] = {}
-    figure.y_range.update(**dict(zip(("start", "end"), fitted(sources), strict=True)))
-    for layer, source, colour in zip(panel.layers, sources, colours, strict=True):
+    low, high = ends_for([source.data["value"] for source in sources])
+    figure.y_range.update(start=low, end=high)
+    for at, (layer, source) in enumerate(zip(panel.layers, sources, strict=True), first):
         if len(panel.layers) > 1:
             named = {"legend_label": layer.label}
-        figure.line("time", "value", source=source, color=colour, line_width=1.2,
+        figure.line("time", "value", source=source, color=colour(at), line_width=1.2,
                     muted_alpha=0.1, **named)  # fmt: skip
     if named:
         legend = figure.legend[0]
@@ -233,24 +236,25 @@ def _lines(figure: Any, panel: Panel, sources: Sequence[Any], colours: Sequence[
         legend.padding = legend.margin = 2
 
 
-def _marks(figure: Any, panel: Panel, sources: Sequence[Any], colours: Sequence[str]) -> None:
-    from bokeh.models import Range1d
-
-    figure.y_range = Range1d(start=0, end=1)
+def _marks(figure: Any, source: Any) -> None:
     figure.yaxis.major_tick_line_color = figure.yaxis.minor_tick_line_color = None
     figure.yaxis.major_label_text_font_size = "0pt"
     figure.ygrid.grid_line_color = None
-    figure.segment(
-        x0="time", x1="time", y0=0.1, y1=0.9, source=sources[0], color=INK, line_width=1.5
-    )
+    figure.segment(x0="time", x1="time", y0=0.1, y1=0.9, source=source, color=INK, line_width=1.5)
 
 
-def fitted(sources: Sequence[Any]) -> tuple[float, float]:
-    """Return the ends of an axis for the values of some sources, as the page's script does."""
-    values = np.concatenate([np.asarray(source.data["value"], float) for source in sources])
-    values = values[np.isfinite(values)]
-    if not values.size:
+def ends_for(values: Sequence[Any]) -> tuple[float, float]:
+    """Return the ends of an axis for some values, as the pages' scripts do.
+
+    Examples
+    --------
+    >>> ends_for([[0.0, np.nan], [10.0]])
+    (-0.5, 10.5)
+    """
+    every = np.concatenate([np.asarray(some, dtype=float) for some in values])
+    every = every[np.isfinite(every)]
+    if not every.size:
         return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
+    low, high = float(every.min()), float(every.max())
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin

@@ -24,7 +24,7 @@ _COARSE = 0.02  # largest step, as a share of how far samples of a column usuall
 _MOST_POINTS = 200_000  # of one line: a browser draws more of them too slowly
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One data set: traces, or marks where it is boolean.
 
@@ -176,7 +176,7 @@ def _distinct(names: list[str]) -> list[str]:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Packed:
     """A layer as a page holds it.
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import re
 import unicodedata
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
-from calscipy.errors import CalscipyError
+from calscipy.io.optional import optional
 
 DATA_BYTES = 5_500_000  # in a page, before they become text a third longer
-PAGE_BYTES = 10_000_000  # that no page reaches unless it is asked to
+PAGE_BYTES = 10_000_000  # larger pages are refused
 INK, GREY = "#222222", "#666666"
 WIDEST = 2000  # columns of pixels that a screen is taken to have
 
@@ -32,24 +31,15 @@ _TEX = re.compile(r"\$(?=\$)|\\(?=[()\[\]])")
 _BREAK = "\u2060"  # has no width and joins what it stands between
 
 
-class MissingPackageError(CalscipyError, ImportError):
-    """A package is needed that calscipy does not install by itself."""
-
-
-def require_packages(*names: str) -> None:
-    """Raise unless the packages that draw interactive figures are installed.
+def require_package(name: str) -> Any:
+    """Import a package that interactive figures need.
 
     Raises
     ------
     MissingPackageError
-        Naming the extra that brings them.
+        Naming the extra that brings it.
     """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingPackageError(
-            f"interactive figures need {' and '.join(missing)}, which is not installed. "
-            'Install them with: pip install "calscipy[plot]"'
-        )
+    return optional(name, extra="plot", purpose="interactive figures")
 
 
 def plain(text: object) -> str:

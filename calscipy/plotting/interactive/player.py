@@ -10,12 +10,12 @@ from calscipy.plotting.interactive.browser import (
     STEPS,
     NeuronBrowser,
     Panel,
-    fitted,
+    ends_for,
     keys,
     time_figure,
 )
 from calscipy.plotting.interactive.embedding import Embedded
-from calscipy.plotting.interactive.pages import INK, heading, script
+from calscipy.plotting.interactive.pages import INK, heading, plain, script
 from calscipy.plotting.interactive.scene import Scene
 from calscipy.plotting.interactive.stage import Stage, drawable, outlines_of
 from calscipy.plotting.interactive.view import Built
@@ -61,9 +61,9 @@ class Player:
             first, limits = pictures.image(0, 0, 0), pictures.limits[0]
         self.times = scene.times[self.numbers]
         place = {name: [0] for name in ("number", "frame", "channel", "plane")}
-        self.request = ColumnDataSource(dict(place), name="request")
+        self.request = ColumnDataSource(dict(place), name="frame request")
         told = {name: [value] for name, value in limits._asdict().items()}
-        self.shown = ColumnDataSource({**place, **told})
+        self.shown = ColumnDataSource({**place, **told, "problem": [""]})
         rois = None
         if scene.rois is not None:
             rois = outlines_of(scene, self.factor)
@@ -195,22 +195,31 @@ class Player:
         reader = self.scene.reader
         counts = {"frame": reader.frames, "channel": reader.channels, "plane": reader.planes}
         place = {name: min(max(int(new[name][0]), 0), n - 1) for name, n in counts.items()}
-        image, limits = self.scene.look(**place, factor=self.factor)
-        self.stage.image.patch({"image": [(0, drawable(image))]})
-        told = {**place, **limits._asdict()}
-        self.shown.data = {
-            "number": list(new["number"]), **{name: [value] for name, value in told.items()}
-        }  # fmt: skip
+        told: dict[str, Any] = dict(self.shown.data)
+        try:
+            image, limits = self.scene.look(**place, factor=self.factor)
+        except Exception as problem:  # the browser waits for an answer, whatever it is
+            told["problem"] = [plain(f"frame {place['frame']} cannot be read: {problem}")]
+        else:
+            self.stage.image.patch({"image": [(0, drawable(image))]})
+            told |= {name: [value] for name, value in {**place, **limits._asdict()}.items()}
+            told["problem"] = [""]
+        self.shown.data = told | {"number": list(new["number"])}
 
     def _answer_tap(self, attr: str, old: Any, new: Any) -> None:
         """Read the time course of the pixels around the one that was clicked."""
         row, column = self.scene.pixel_at(float(new["y"][0]), float(new["x"][0]))
         now = self.shown.data
         place = int(now["frame"][0]), int(now["channel"][0]), int(now["plane"][0])
-        found = self.scene.reader.course(*place, row, column, _REACH)
+        try:
+            found = self.scene.reader.course(*place, row, column, _REACH)
+        except Exception as problem:  # told where the time course would be
+            self.course.data = {"time": [], "value": []}
+            self.pixel.title.text = plain(f"cannot be read: {problem}")
+            return
         times = self.times[found.frames]
         self.course.data = {"time": times, "value": found.values}
-        low, high = fitted([self.course])
+        low, high = ends_for([found.values])
         self.pixel.y_range.update(start=low, end=high)
         if times[-1] > times[0]:
             self.pixel_range.update(start=float(times[0]), end=float(times[-1]))
@@ -241,7 +250,9 @@ class Player:
             sliders.append((self.browser.pick, _NEURON_KEYS))
             figures += self.browser.figures
         listen = keys(figures, sliders, self.play)
-        body = row(left, column(*right, **wide), **wide)
+        # In a narrow window, as in a notebook, the figures over time come below.
+        beside = column(*right, min_width=420, **wide)
+        body = row(left, beside, styles={"flex-wrap": "wrap"}, **wide)
         return Built(column(heading(title, self._notes()), body, **wide), listen)
 
     def _notes(self) -> list[str]:

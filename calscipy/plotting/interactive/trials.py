@@ -16,6 +16,7 @@ from calscipy.options import get_option
 from calscipy.plotting.interactive.browser import (
     KEYS_HINT,
     STEPS,
+    ends_for,
     keys,
     neuron_slider,
     time_figure,
@@ -92,21 +93,12 @@ class TrialsView(View):
         start, stop = float(self._times[0]), float(self._times[-1])
         x_range = Range1d(start=start, end=stop if stop > start else start + 1.0)
         y_range = Range1d(start=0, end=1)
-        most, notes = _MOST_SINGLE, []
-        if not live:
-            most = self._room()
-            longest = max(condition.trials.size for condition in self._conditions)
-            if 0 < most < longest and self._trials.dtype != bool:
-                notes = [f"At most {most} single trials of each condition are shown, evenly "
-                         "chosen; means are of all."]  # fmt: skip
-            elif not most:
-                notes = ["Single trials are left out; means are of all."]
+        most = _MOST_SINGLE if live else self._room()
         panels = self._panels(x_range, y_range, pick)
         self._fill(panels, 0, most)
-        y_range.update(**dict(zip(("start", "end"), _ends(panels), strict=True)))
-        title = self._words(0)
-        head = heading(self.title, [self._hint(), *notes])
-        name = heading(title)
+        low, high = _ends(panels)
+        y_range.update(start=low, end=high)
+        name = heading(f"{self._neurons[0]} · 1 of {count}")
         name.name = "which"
         follow = script("follow_trials", shown=shown, names=self._neurons, which=name,
                         y_range=y_range, panels=[panel.args for panel in panels])  # fmt: skip
@@ -133,20 +125,29 @@ class TrialsView(View):
         grid = gridplot(figures, ncols=self._across(), sizing_mode="stretch_width",
                         toolbar_options={"logo": None})  # fmt: skip
         top = row(pick, single, sizing_mode="stretch_width")
-        return Built(column(head, top, name, grid, sizing_mode="stretch_width"), listen)
+        return Built(
+            column(
+                heading(self.title, self._notes(most)), top, name, grid, sizing_mode="stretch_width"
+            ),
+            listen,
+        )
 
     def _across(self) -> int:
         """Return how many panels stand side by side, so that the rows are about as long."""
         count = len(self._conditions)
         return -(-count // -(-count // _COLUMNS))
 
-    def _hint(self) -> str:
+    def _notes(self, most: int) -> list[str]:
         confidence = self._averaging["confidence"]
         band = f"Mean of the trials and its {100 * confidence:g} % interval."
-        return f"{len(self._neurons)} neurons. {band} {KEYS_HINT}"
-
-    def _words(self, row: int) -> str:
-        return f"{self._neurons[row]} · {row + 1} of {len(self._neurons)}"
+        notes = [f"{len(self._neurons)} neurons. {band} {KEYS_HINT}"]
+        longest = max(condition.trials.size for condition in self._conditions)
+        if self._trials.dtype == bool or most >= longest:
+            return notes
+        if not most:
+            return [*notes, "Single trials are left out; means are of all."]
+        shown = f"At most {most} single trials of each condition are shown, evenly chosen"
+        return [*notes, f"{shown}; means are of all."]
 
     def _room(self) -> int:
         """Return how many single trials of each condition fit into a page."""
@@ -241,15 +242,8 @@ class _Panel:
 
 def _ends(panels: Sequence[_Panel]) -> tuple[float, float]:
     """Return the ends of the axis that all panels share, for what they draw now."""
-    found = [np.asarray(panel.means.data[name], float) for panel in panels for name in MEANS]
-    found += [np.asarray(line, float) for panel in panels for line in panel.lines.data["value"]]
-    values = np.concatenate(found)
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return low - margin, high + margin
+    means = [panel.means.data[name] for panel in panels for name in MEANS]
+    return ends_for(means + [line for panel in panels for line in panel.lines.data["value"]])
 
 
 def some_of(numbers: np.ndarray, most: int) -> np.ndarray:

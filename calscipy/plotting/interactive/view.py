@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from calscipy.errors import ArgumentError
 from calscipy.io.output import require_free
-from calscipy.plotting.interactive.pages import PAGE_BYTES, page_html, require_packages, serve_page
+from calscipy.plotting.interactive.pages import PAGE_BYTES, page_html, require_package, serve_page
 
 
 class Built(NamedTuple):
@@ -37,7 +37,7 @@ class View(ABC):
     """
 
     def __init__(self, title: str) -> None:
-        require_packages("bokeh")
+        require_package("bokeh")
         self.title = title
 
     @abstractmethod
@@ -109,17 +109,13 @@ class View(ABC):
 
     def panel(self) -> Any:
         """Return it as an object of Panel, for notebooks and dashboards."""
-        require_packages("bokeh", "panel")
-        import panel
-
+        panel = require_package("panel")
         return panel.pane.Bokeh(self._build(live=True).layout, sizing_mode="stretch_width")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if not _in_notebook():
             return {"text/plain": repr(self)}
-        require_packages("bokeh", "panel")
-        import panel
-
+        panel = require_package("panel")
         if not panel.extension._loaded:
             panel.extension(inline=True)  # all that the browser needs comes along: no network
         return self.panel()._repr_mimebundle_(include, exclude)

@@ -16,5 +16,5 @@ image.change.emit();
 const {low: dark, high: bright, floor, ceiling} = limits[channel];
 shown.data = {
   number: want.number, frame: [frame], channel: [channel], plane: [plane],
-  low: [dark], high: [bright], floor: [floor], ceiling: [ceiling],
+  low: [dark], high: [bright], floor: [floor], ceiling: [ceiling], problem: [""],
 };

@@ -11,7 +11,7 @@ if (valid) {
   if (!valid[(position * several + at("channel")) * deep + at("plane")])
     parts.push("missing or damaged");
 }
-title.text = parts.join(" · ");
+title.text = at("problem") || parts.join(" · ");
 for (const span of spans) span.location = times[position];
 
 const seen = `${at("channel")} ${at("floor")} ${at("ceiling")}`;

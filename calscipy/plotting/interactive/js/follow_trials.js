@@ -1,6 +1,7 @@
 // Say which neuron is shown and fit the axis of values, which all panels share, to it.
 const row = shown.data.row[0];
-which.text = which.text.replace(/>[^<]*</, `>${escaped(names[row])} · ${row + 1} of ${names.length}<`);
+const words = `>${escaped(names[row])} · ${row + 1} of ${names.length}<`;
+which.text = which.text.replace(/>[^<]*</, () => words);
 let low = Infinity, high = -Infinity;
 const take = (values) => {
   for (const value of values) {
