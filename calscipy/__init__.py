@@ -10,6 +10,7 @@ from calscipy.io.csv import to_csv
 from calscipy.io.imagej import rois_from_imagej
 from calscipy.io.netcdf import to_netcdf
 from calscipy.io.nwb import to_nwb
+from calscipy.io.pynapple import to_pynapple
 from calscipy.io.store import to_zarr, to_zip
 from calscipy.io.store import verify_store as verify
 from calscipy.io.suite2p import rois_from_suite2p, to_suite2p
@@ -159,6 +160,7 @@ __all__ = [
     "to_frames",
     "to_netcdf",
     "to_nwb",
+    "to_pynapple",
     "to_suite2p",
     "to_tiff",
     "to_trials",

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import xarray as xr
 
 from calscipy import model, ops, plotting
-from calscipy.io import binary_writer, csv, store, suite2p, tiff_writer
+from calscipy.io import binary_writer, csv, pynapple, store, suite2p, tiff_writer
 from calscipy.plotting import interactive
 
 P = ParamSpec("P")
@@ -138,6 +138,7 @@ class TracesMethods(TemporalMethods):
     align = as_method(ops.align)
     to_trials = as_method(ops.to_trials)
     to_csv = as_method(csv.to_csv)
+    to_pynapple = as_method(pynapple.to_pynapple)
     plot = as_method(plotting.plot_traces)
     plot_heatmap = as_method(plotting.plot_heatmap)
     plot_baseline = as_method(plotting.plot_baseline)
@@ -156,6 +157,7 @@ class EventsMethods(StorableMethods):
     to_frames = as_method(ops.to_frames)
     to_trials = as_method(ops.to_trials)
     to_csv = as_method(csv.to_csv)
+    to_pynapple = as_method(pynapple.to_pynapple)
     plot = as_method(plotting.plot_raster)
 
 
@@ -166,6 +168,8 @@ class VoltageMethods(StorableMethods):
 
     align = as_method(ops.align)
     onsets = as_method(ops.onsets)
+    to_csv = as_method(csv.to_csv)
+    to_pynapple = as_method(pynapple.to_pynapple)
     plot = as_method(plotting.plot_voltage)
 
 

@@ -191,9 +191,7 @@ def test_every_kind_that_can_be_drawn_is():
 
 
 def test_a_word_that_nobody_knows():
-    with pytest.raises(
-        AttributeError, match=r"no 'smooth'; it offers apply_shifts, .*view here"
-    ):
+    with pytest.raises(AttributeError, match=r"no 'smooth'; it offers apply_shifts, .*view here"):
         _ = movie().cs.smooth
     with pytest.raises(AttributeError, match="__array__"):
         _ = movie().cs.__array__

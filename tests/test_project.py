@@ -41,7 +41,7 @@ def test_environment_asks_for_the_same_python(project, conda):
 
 
 def test_environment_has_the_gpu_and_the_interactive_figures(conda):
-    assert {"cupy", "cupy-xarray", "hvplot", "holoviews", "panel"} <= conda.keys()
+    assert {"cupy", "cupy-xarray", "bokeh", "panel"} <= conda.keys()
 
 
 def test_no_dependency_pulls_zarr_back_to_version_2(project):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from calscipy.blocks.memory import empty_block
 from calscipy.compat._common import by_rows, given_back, note
 from calscipy.kernels import event_lists, rates, waveforms
 from calscipy.kernels.baseline import as_float
@@ -100,10 +99,8 @@ def calculate_firing_rates(
     >>> calculate_firing_rates(np.array([[0.0, 0.5]])).tolist()
     [[0.0, 15.0]]
     """
-    f = as_float(spike_probability_matrix)
-    if in_place:
-        f = given_back(f, spike_probability_matrix, in_place)
-    return np.multiply(f, frame_rate, out=f if in_place else empty_block(f.shape, f.dtype))
+    f = given_back(as_float(spike_probability_matrix), spike_probability_matrix, in_place)
+    return np.multiply(f, frame_rate, out=f if in_place else None)
 
 
 def calculate_mean_firing_rates(firing_matrix: np.ndarray) -> np.ndarray:
@@ -360,9 +357,8 @@ def normalize_firing_rates(
     matrix = np.asarray(firing_matrix)
     if axis == -1 and matrix.ndim > 1 and len(matrix) > 1:
         note("normalize_firing_rates works on each neuron; 0.3.5 did on each frame (axis=0)")
-    rows = np.moveaxis(matrix, axis, -1)
-    found = by_rows(rows, rates.over_maximum, "normalize_firing_rates")
-    return given_back(np.moveaxis(found, -1, axis), firing_matrix, in_place)
+    found = np.moveaxis(rates.over_maximum(np.moveaxis(matrix, axis, -1)), -1, axis)
+    return given_back(found, firing_matrix, in_place)
 
 
 def StandardScaler(*args: Any, **kwargs: Any) -> Any:

@@ -10,12 +10,16 @@ import numpy as np
 
 from calscipy.errors import ArgumentError, RowError
 
+_NONE = np.zeros(0, np.int64)
+_SIZED = (list, np.ndarray, tuple)
+
 
 class Events(NamedTuple):
     """Events of all rows behind each other: frames, and how many each row has."""
 
     frames: np.ndarray
     counts: np.ndarray
+    parts: tuple[np.ndarray, ...] = ()  # frames of each row, where they were given as integers
 
     @property
     def rows(self) -> np.ndarray:
@@ -51,20 +55,21 @@ def as_events(lists: Iterable[Iterable[int]]) -> Events:
 
     Examples
     --------
-    >>> as_events([[4, 9], []])
-    Events(frames=array([4, 9]), counts=array([2, 0]))
+    >>> as_events([[4, 9], []])[:2]
+    (array([4, 9]), array([2, 0]))
     """
-    # Empty lists are left out: they are arrays of floats, which would make all frames floats.
     try:
-        each = [np.asarray(some if hasattr(some, "__len__") else list(some)) for some in lists]
-        flat = np.concatenate([np.zeros(0, np.int64), *(some for some in each if some.size)])
+        each = [np.asarray(some if isinstance(some, _SIZED) else list(some)) for some in lists]
+        # Empty lists are arrays of floats, which would make all frames floats.
+        parts = tuple(some if some.size else _NONE for some in each)
+        flat = np.concatenate([_NONE, *parts])
     except ValueError:  # more than one dimension
-        flat, each = np.empty(0, object), []
-    counts = np.array([some.size for some in each], dtype=np.int64)
+        flat, parts = np.empty(0, object), ()
+    counts = np.array([some.size for some in parts], dtype=np.int64)
     if flat.dtype.kind not in "iuf":
         raise ArgumentError("events must be one list of frames, as numbers, for each neuron.")
     if flat.dtype.kind != "f":
-        return Events(flat.astype(np.int64, copy=False), counts)
+        return Events(flat.astype(np.int64, copy=False), counts, parts)
     frames = np.where(np.isfinite(flat), flat, 0.5).astype(np.int64)
     wrong = frames != flat
     if wrong.any():
@@ -114,8 +119,8 @@ def values_at_events(f: np.ndarray, events: Events) -> tuple[np.ndarray, ...]:
     [[0.0, 1.0], []]
     """
     require_inside(events, *f.shape)
-    places = zip(f, events.split(events.frames), strict=True)
-    return tuple(row.take(frames) for row, frames in places)
+    places = zip(f, events.parts or events.split(events.frames), strict=True)
+    return tuple(row[frames] for row, frames in places)
 
 
 def event_intervals(events: Events, *, frame_rate: float) -> tuple[np.ndarray, ...]:

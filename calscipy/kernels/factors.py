@@ -38,11 +38,16 @@ def joined_component(pieces: Iterable[Sequence[np.ndarray]], component: int) -> 
     [[5, 6, 7]]
     """
     table = list(pieces)
-    _require_component(table, component)
-    cut = [[piece[component] for piece in row] for row in table]
-    lengths = {tuple(map(len, row)) for row in cut}
+    try:
+        cut = [[piece[component] for piece in row] for row in table]
+        lengths = {tuple(map(len, row)) for row in cut}
+        flat = np.concatenate(list(itertools.chain.from_iterable(cut)))
+    except (IndexError, TypeError, ValueError):
+        raise _without_component(table, component) from None
+    if component < 0 or flat.ndim > 1 or len(set(map(len, lengths))) > 1:
+        raise _without_component(table, component)
     if len(lengths) == 1:
-        return np.concatenate(list(itertools.chain.from_iterable(cut))).reshape(len(cut), -1)
+        return flat.reshape(len(cut), -1)
     longest = np.max(list(lengths), axis=0)
     dtype = np.result_type(np.float32, *{piece.dtype for row in cut for piece in row})
     joined = np.full((len(cut), int(longest.sum())), np.nan, dtype)
@@ -53,7 +58,7 @@ def joined_component(pieces: Iterable[Sequence[np.ndarray]], component: int) -> 
     return joined
 
 
-def _require_component(table: Sequence[Sequence[np.ndarray]], component: int) -> None:
+def _without_component(table: Sequence[Sequence[np.ndarray]], component: int) -> RowError:
     count = len(table[0]) if table else 0
     shapes = [{np.shape(piece)[:-1] for piece in row} for row in table]
     lacking = [
@@ -62,9 +67,8 @@ def _require_component(table: Sequence[Sequence[np.ndarray]], component: int) ->
         if len(some) != count
         or not all(len(shape) == 1 and 0 <= component < shape[0] for shape in known)
     ]
-    if lacking or not count:
-        raise RowError(
-            lacking or [0],
-            f"do not have {max(count, 1)} pieces (components, samples) with the component "
-            f"{component}, counted from 0.",
-        )
+    return RowError(
+        lacking or [0],
+        f"do not have {max(count, 1)} pieces (components, samples) with the component "
+        f"{component}, counted from 0.",
+    )

@@ -207,7 +207,7 @@ def colour_bar_below(figure: Any, axis: Axes, shown: Any, image: xr.DataArray) -
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
     below.tick_params(labelsize=7.5, length=2, pad=1.5)
     below.locator_params(nbins=5)
-    bar.set_label(units_text(image.attrs.get("units")), fontsize=FONT - 1, labelpad=1)
+    bar.set_label(plain(units_text(image.attrs.get("units"))), fontsize=FONT - 1, labelpad=1)
 
 
 def bar_beside(axis: Axes, shown: Any, text: str, *, extend: str = "both") -> Any:

@@ -177,8 +177,8 @@ def _draw_mean_trace(axis: Axes, movie: xr.DataArray, trace: xr.DataArray) -> No
             fontsize=FONT - 1, ha="right",
         )  # fmt: skip
     name = _channel_name(movie)
-    words = plain(f"mean {name}" if name else "mean")
-    axis.set_ylabel(with_units(words, movie.attrs.get("units"), "\n"), fontsize=FONT)
+    words = with_units(f"mean {name}" if name else "mean", movie.attrs.get("units"), "\n")
+    axis.set_ylabel(plain(words), fontsize=FONT)
     if x.size > 1:
         axis.set_xlim(x[0], x[-1])
     plain_axes(axis)

@@ -119,12 +119,12 @@ def add_title(figure: Figure, title: str, subtitle: str = "") -> None:
 
 
 def plain(text: Any) -> str:
-    """Return a text without formulas: dollars mean them to matplotlib, but names may hold some.
+    r"""Return a text without formulas: dollars mean them to matplotlib, but names may hold some.
 
     Examples
     --------
     >>> print(plain("a$b"), plain(plain("a$b")))
-    a\\$b a\\$b
+    a\$b a\$b
     """
     return re.sub(r"(?<!\\)\$", r"\\$", str(text))
 

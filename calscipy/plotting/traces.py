@@ -206,7 +206,8 @@ def _named(others: Traces | None, traces: xr.DataArray) -> dict[str, xr.DataArra
             )
         if name == main:
             raise ArgumentError(
-                f"{VERB}: the traces and one of others= are both called {name!r}. Name it otherwise."
+                f"{VERB}: the traces and one of others= are both called {name!r}. Give the "
+                "other one another name."
             )
         found[name] = chosen(_traces(own), row_names(traces), VERB)
     return found

@@ -106,9 +106,8 @@ def plot_voltage(
             handles[f"{times.size} onsets"] = mark
         if stimuli is not None:
             handles["stimulus"] = shade_stimuli(axis, stimuli, VERB)
-        axis.set_ylabel(
-            plain(with_units(short_name(rows.names[at], 16), unit, "\n")), fontsize=FONT
-        )
+        words = with_units(short_name(rows.names[at], 16), unit, "\n")
+        axis.set_ylabel(plain(words), fontsize=FONT)
         plain_axes(axis)
         axis.label_outer()
     head(panels[0], "" if title is None else title, handles)

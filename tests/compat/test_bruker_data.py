@@ -182,9 +182,10 @@ def test_voltage_of_a_folder_without_images(tmp_path):
     write_voltage(tmp_path, {"LFP": [0.0]}, rate=500, cycle=2)
     with pytest.raises(RecordingError, match="found 2"):
         load_voltage_recording(tmp_path)
-    written.settings.unlink()
-    with pytest.warns(CalscipyWarning, match="taken as volts"):
-        assert load_voltage_recording(written.table)["LFP"].tolist() == [0, 1, 2]
+    for damage in (lambda: written.settings.write_text("<no"), written.settings.unlink):
+        damage()
+        with pytest.warns(CalscipyWarning, match="taken as volts"):
+            assert load_voltage_recording(written.table)["LFP"].tolist() == [0, 1, 2]
     written.table.write_text("")
     with pytest.warns(CalscipyWarning), pytest.raises(RecordingError, match="cannot be read"):
         load_voltage_recording(written.table)

@@ -165,7 +165,7 @@ def test_what_the_recording_tells_is_taken(tmp_path):
 
 def test_names_that_nwb_has_no_form_for(tmp_path):
     names = ["A/B", "A:B"]
-    movie = small().movie.expand_dims(channel=np.array(names), axis=1)
+    movie = small().movie.expand_dims(channel=2, axis=1).assign_coords(channel=np.array(names))
     facts = FACTS | START | {
         "indicator": dict(zip(names, "gh", strict=True)),
         "excitation_nm": 920,

@@ -171,9 +171,8 @@ def test_long_titles_are_wrapped():
         cs.plotting.plot_image(image(), title=title),
         cs.plotting.plot_waveforms(dfof().cs.waveforms(truth().events, pre=1, post=1), title=title),
     ):
-        assert " ".join(title.split()) in [
-            " ".join(text.split()) for text in require_legible(made.figure)
-        ]
+        texts = [" ".join(text.split()) for text in require_legible(made.figure)]
+        assert " ".join(title.split()) in texts
 
 
 def test_a_movie_that_is_lazy_is_read_once():

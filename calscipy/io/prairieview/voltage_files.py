@@ -72,8 +72,11 @@ def read_voltage_files(path: Path) -> xr.DataArray:
 
 def _read_plain(file: Path, settings: Path) -> xr.DataArray | None:
     """Read a table that is as its settings say in one pass; None if anything is to be said."""
-    known = read_settings(settings)
-    table = read_table(file, expected=known.samples)
+    try:
+        known = read_settings(settings)
+        table = read_table(file, expected=known.samples)
+    except (RecordingError, OSError):  # `read_voltage` says what is wrong
+        return None
     signals = [signal for signal in known.signals if signal.enabled]
     off = abs(table.step() * known.rate / 1000 - 1)
     if known.lost_data or table.dropped or not off <= _RATE_TOLERANCE:

@@ -40,7 +40,7 @@ def place_of(path: str | os.PathLike[str] | Remote) -> Place:
     """
     if is_remote(path):
         return RemotePlace(path)
-    path = Path(path).absolute()
+    path = Path(path).absolute()  # type: ignore[arg-type]  # mypy keeps the str that is a URL
     if path.is_dir():
         return Folder(path)
     if is_archive(path):
