@@ -625,7 +625,7 @@ def test_a_protocol_is_drawn_true_to_scale(tmp_path):
     ]  # fmt: skip
     bars = right.collections[0].get_paths()
     assert len(bars) == protocol.stimuli().sizes["stimulus"]
-    assert right.get_xlabel() == "time after the last trigger (s)"
+    assert right.get_xlabel() == "time after the last trigger [s]"
     with pytest.raises(ArgumentError, match="the image has 96 x 64 pixels, but the calibration"):
         protocol.plot(image[:, ::2])
     path = plotting.save_figure(figure, tmp_path / "protocol.png")

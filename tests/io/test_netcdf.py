@@ -160,6 +160,10 @@ def test_plain_xarray_reads_it(session, written):
         assert movie.attrs["history"] == wanted.attrs["history"]
         assert movie["valid"].dtype == bool
         assert set(movie.coords) == set(wanted.coords)
+
+
+def test_the_other_netcdf_library_reads_it(session, written):
+    pytest.importorskip("netCDF4")
     with xr.open_datatree(written, engine="netcdf4") as tree:
         np.testing.assert_array_equal(tree["traces/dfof"], session.dfof)
 

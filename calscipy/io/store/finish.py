@@ -183,4 +183,4 @@ def require_replaceable(target: Path, tree: xr.DataTree) -> None:
 
 def _is_ours(name: str) -> bool:
     parts = name.split("/")
-    return name == MANIFEST or parts[-1] == METADATA or (len(parts) > 3 and parts[2] == "c")
+    return name == MANIFEST or parts[-1] == METADATA or (len(parts) >= 3 and parts[2] == "c")
