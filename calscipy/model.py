@@ -24,6 +24,8 @@ VOLTAGE, STIMULUS = "voltage", "stimulus"
 LINESCAN, BRIGHTNESS = "linescan", "brightness"
 GROUPS = (MOVIE, TRACES, EVENTS, ROIS, VOLTAGE, STIMULUS, LINESCAN, BRIGHTNESS)
 
+IMAGES, REGISTRATION = "images", "registration"  # of other programs' results
+
 SCHEMA_VERSION = 2  # 2: stores have a manifest
 SCHEMA_ATTR = "calscipy_schema_version"
 COMPLETE_ATTR = "calscipy_complete"

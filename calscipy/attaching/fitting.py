@@ -11,7 +11,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.attaching.results import Results
 from calscipy.errors import RoiError
-from calscipy.ops._footprints import Footprints, _coords, footprints
+from calscipy.ops._footprints import Footprints, footprints, roi_coords
 from calscipy.ops.rois import first_pixel
 
 VERB = "attach"
@@ -146,7 +146,7 @@ class Fitted:
                     f"{self.results.path}: ROIs of {found.neurons.size} neurons, but traces of "
                     f"{neurons.size} others. Take the files of one run."
                 )
-        coords = _coords(self.movie, times, found)
+        coords = roi_coords(self.movie, times, found)
         coords.pop(model.CHANNEL, None)
         channel = self._channel()
         if channel is not None:

@@ -14,7 +14,7 @@ from calscipy.errors import ArgumentError, CalscipyWarning, warn
 from calscipy.io.suite2p import open_suite2p
 from calscipy.io.suite2p.folders import MOVIE, STAT, find_folder
 from calscipy.io.suite2p.labels import Export, exported_from
-from calscipy.io.suite2p.tree import PROGRAM_ATTR, REGISTRATION, SETTINGS_ATTR
+from calscipy.io.suite2p.tree import PROGRAM_ATTR, SETTINGS_ATTR
 
 Program = Literal["suite2p", "caiman"]
 
@@ -34,7 +34,7 @@ class Results:
     @property
     def frames(self) -> int:
         """Frames that the program worked on, 0 if it is not known."""
-        for group, dim in ((model.TRACES, model.TIME), (REGISTRATION, model.FRAMES)):
+        for group, dim in ((model.TRACES, model.TIME), (model.REGISTRATION, model.FRAMES)):
             if group in self.tree.children:
                 return self.tree[group].sizes[dim]
         return 0

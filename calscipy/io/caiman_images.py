@@ -11,7 +11,7 @@ from calscipy import model
 from calscipy.io.caiman_values import Results, Values, is_group
 from calscipy.io.hdf5 import load
 
-IMAGES, BACKGROUND = "images", "background"  # groups, and the dimension of the latter
+BACKGROUND = "background"  # group, and its dimension
 OF_PIXELS = {"Cn": "local correlation", "sn": "noise of the pixel", "b0": "constant background"}
 _MOST_PIXELS = 2**27  # of all backgrounds
 
@@ -75,4 +75,4 @@ def images(results: Results, estimates: Values) -> dict[str, xr.Dataset]:
             image = _folded(results, found.ravel())
         attrs = {"long_name": long_name, **results.program}
         variables[name] = xr.Variable(_dims(results), image, attrs)
-    return {IMAGES: xr.Dataset(variables)} if variables else {}
+    return {model.IMAGES: xr.Dataset(variables)} if variables else {}

@@ -191,11 +191,12 @@ def averaged(
     regions = blocks.Regions(len(neurons.neurons), pixels.row, place, pixels.weight)
     means = blocks.roi_means(movie.data, regions, model.valid_frames(movie))
     dims = [dim for dim in movie.dims if dim not in (model.FRAMES, model.PLANE, model.Y, model.X)]
-    coords = _coords(data, times, neurons)
+    coords = roi_coords(data, times, neurons)
     return xr.DataArray(means, coords, (model.NEURON, *dims, model.TIME), name=name)
 
 
-def _coords(data: xr.DataArray, times: np.ndarray, neurons: Footprints) -> dict[str, Any]:
+def roi_coords(data: xr.DataArray, times: np.ndarray, neurons: Footprints) -> dict[str, Any]:
+    """Label traces of ROIs: neurons, times, centres, planes and sampling delays."""
     coords: dict[str, Any] = {
         model.NEURON: (model.NEURON, neurons.neurons, {"long_name": "neuron"}),
         model.TIME: (model.TIME, times, {"units": "s", "long_name": "time since the first frame"}),

@@ -32,7 +32,6 @@ from calscipy.io.suite2p.rois import Stat, joined, one_shape, planes_of, read_st
 from calscipy.io.suite2p.settings import BAD_FRAMES, PlaneSettings
 from calscipy.io.suite2p.statistics import Statistics, meaning, read_statistics
 
-IMAGES, REGISTRATION = "images", "registration"  # groups beside those of the data model
 PROGRAM_ATTR = "program"  # on what another program made
 SETTINGS_ATTR = "suite2p"  # on the root: its settings, by plane
 _TRACES = {
@@ -327,7 +326,7 @@ def _images(
         fits = stated is not None and stated.shape == (size,)
         coords[dim] = stated if fits else model.pixel_coordinate(dim, size, None)
     coords |= plane_coord({plane.number: plane.settings for plane in planes})
-    return {IMAGES: xr.Dataset(variables, coords)} if variables else {}
+    return {model.IMAGES: xr.Dataset(variables, coords)} if variables else {}
 
 
 def _registration(
@@ -349,7 +348,7 @@ def _registration(
             variables[name] = variables[name].isel({model.PLANE: 0})
     coords: dict[str, Any] = {model.TIME: (model.FRAMES, times.values, times.attrs)}
     coords |= plane_coord({plane.number: plane.settings for plane in planes})
-    return {REGISTRATION: xr.Dataset(variables, coords)} if variables else {}
+    return {model.REGISTRATION: xr.Dataset(variables, coords)} if variables else {}
 
 
 def _in_planes(dataset: xr.Dataset, export: Export | None) -> xr.Dataset:
