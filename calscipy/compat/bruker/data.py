@@ -226,7 +226,8 @@ def load_voltage_recording(path: PathLike) -> pd.DataFrame:
         voltage = read_voltage_files(path)
     index = pd.Index(voltage[model.TIME].values * 1000, name=TIME)
     columns = voltage[model.SIGNAL].values
-    return pd.DataFrame(voltage.transpose(model.TIME, model.SIGNAL).values, index, columns)
+    values = voltage.transpose(model.TIME, model.SIGNAL).values
+    return pd.DataFrame(values, index, columns, copy=False)
 
 
 def load_voltage_output(path: PathLike) -> Any:

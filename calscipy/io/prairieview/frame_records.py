@@ -16,10 +16,8 @@ PIECE_BYTES = 2**16
 
 # Bare names only: no separators, drives, control characters or names that Windows reserves, and
 # no longer than a file system takes (the table of names is as wide as the longest one).
-SAFE_NAME = re.compile(
-    r"(?!\.{1,2}$)(?!(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\.|$))[^\x00-\x1f/\\:*?\"<>|]{1,255}\Z",
-    re.IGNORECASE,
-)
+_NOT_RESERVED = r"""(?!\.{1,2}(?:"|$))(?!(?i:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:[."]|$))"""
+SAFE_NAME = re.compile(_NOT_RESERVED + r"""[^\x00-\x1f/\\:*?"<>|]{1,255}\Z""")
 
 
 class Entry(NamedTuple):
@@ -55,6 +53,7 @@ class Frame(NamedTuple):
 
 
 _TEXT = rb'[^\x00-\x1f\x7f-\xff"<&]'  # ASCII that stands for itself in an attribute
+_NAME = rb"""[^\x00-\x1f\x7f-\xff/\\:*?"<>|&]"""  # the same, of a file
 _NUMBER = rb"[0-9.E+-]{1,32}"
 _FRAMES = re.compile(
     rb'<Frame relativeTime="(%s)" absoluteTime="(%s)" index="([0-9]{1,9})" parameterSet="%s*">\s*'
@@ -63,8 +62,8 @@ _FRAMES = re.compile(
     % (_NUMBER, _NUMBER, _TEXT, _TEXT)
 )
 _FILES = re.compile(
-    rb'<File channel="([0-9]{1,9})" channelName="(%s+)" filename="(%s+)"'
-    rb'(?: page="([0-9]{1,9})")? />' % (_TEXT, _TEXT)
+    rb'<File channel="([0-9]{1,9})" channelName="(%s+)" filename="(%s%s{1,255})"'
+    rb'(?: page="([1-9][0-9]{0,8})")? />' % (_TEXT, _NOT_RESERVED.encode(), _NAME)
 )
 
 
@@ -106,16 +105,16 @@ def raw_pieces(text: Any, start: int, stop: int) -> Iterator[bytes]:
 def _plain_frame(match: re.Match[bytes]) -> Frame | None:
     """Make a frame of a match; None if anything in it wants a closer look."""
     relative, absolute, index, block, last_good = match.groups()
-    files = []
-    for channel, label, filename, page in _FILES.findall(block):
-        name = filename.decode()
-        if not SAFE_NAME.match(name) or page == b"0":
-            return None
-        files.append(File(int(channel), label.decode(), name, int(page or 1)))
+    files = tuple(
+        [
+            File(int(channel), label.decode(), name.decode(), int(page or 1))
+            for channel, label, name, page in _FILES.findall(block)
+        ]
+    )
     if len(files) != block.count(b"<"):
         return None
     try:
         times = float(relative), float(absolute)
     except ValueError:
         return None
-    return Frame(int(index), *times, tuple(files), None, last_good.decode())
+    return Frame(int(index), *times, files, None, last_good.decode())

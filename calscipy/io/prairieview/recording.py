@@ -7,8 +7,9 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,21 +20,51 @@ from calscipy.io.prairieview.kinds import is_volume, is_volumetric, z_devices
 from calscipy.io.prairieview.scan_records import Entry, Frame, Scan, Sequence
 
 
+class FileTable(NamedTuple):
+    """Which file holds the image of a frame, a channel and a plane."""
+
+    names: np.ndarray  # (frames, channel, plane), bytes
+    pages: np.ndarray  # zero-based
+    channels: tuple[int, ...]
+    channel_names: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Images:
     """The images of a recording by frame, channel and plane."""
 
-    names: np.ndarray  # (frames, channel, plane), bytes
-    pages: np.ndarray  # zero-based
     frames: tuple[tuple[Frame | None, ...], ...]  # [frames][plane]
     sequences: tuple[Sequence, ...]  # one for each frame
-    channels: tuple[int, ...]
-    channel_names: tuple[str, ...]
+
+    @cached_property
+    def files(self) -> FileTable:
+        """The files, for those who want more than times."""
+        return _tabulate(self.frames)
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of files as bytes, shape (frames, channel, plane)."""
+        return self.files.names
+
+    @property
+    def pages(self) -> np.ndarray:
+        """Pages in these files, from 0, shape (frames, channel, plane)."""
+        return self.files.pages
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Numbers of the channels."""
+        return self.files.channels
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, each another one."""
+        return self.files.channel_names
 
     @property
     def planes(self) -> int:
         """Planes of one volume; 1 for a plane series."""
-        return int(self.names.shape[2])
+        return len(self.frames[0])
 
     @cached_property
     def changed(self) -> frozenset[str]:
@@ -53,14 +84,16 @@ def arrange(scan: Scan, sequences: list[Sequence]) -> Images:
     for sequence in sequences:
         row: tuple[Frame | None, ...] = sequence.frames
         row += (None,) * (planes - len(row))
-        rows.append((sequence, row[::-1] if sequence.cycle in reverse else row))
-    return tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
+        rows.append(row[::-1] if sequence.cycle in reverse else row)
+    return Images(tuple(rows), tuple(sequences))
 
 
 def arrange_single(sequences: list[Sequence]) -> Images:
     """Make a row of every frame: a frame of a plane series, or a cycle of a line scan."""
-    rows = [(sequence, (frame,)) for sequence in sequences for frame in sequence.frames]
-    return tabulate([row for _, row in rows], [sequence for sequence, _ in rows])
+    return Images(
+        tuple((frame,) for sequence in sequences for frame in sequence.frames),
+        tuple(sequence for sequence in sequences for _ in sequence.frames),
+    )
 
 
 def _reversed_cycles(scan: Scan) -> set[int]:
@@ -95,7 +128,7 @@ def _direction(scan: Scan, sequence: Sequence) -> int:
     return int(np.sign(way[np.argmax(np.abs(way))])) if way.size else 0
 
 
-def tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) -> Images:
+def _tabulate(rows: tuple[tuple[Frame | None, ...], ...]) -> FileTable:
     """Make the tables of rows of frames, one row for each time point or cycle."""
     labels: dict[int, str] = {}
     found: dict[tuple[int, int, int], tuple[str, int]] = {}
@@ -114,11 +147,9 @@ def tabulate(rows: list[tuple[Frame | None, ...]], sequences: list[Sequence]) ->
     names[tuple(where.T)] = encoded
     pages[tuple(where.T)] = [page - 1 for _, page in found.values()]
     repeated = {name for name, count in Counter(labels.values()).items() if count > 1}
-    return Images(
+    return FileTable(
         names=names,
         pages=pages,
-        frames=tuple(rows),
-        sequences=tuple(sequences),
         channels=tuple(channels),
         channel_names=tuple(
             f"{labels[c]} ({c})" if labels[c] in repeated else labels[c] for c in channels
@@ -211,10 +242,10 @@ def frame_times(scan: Scan, images: Images) -> tuple[np.ndarray, str]:
     others restarts in each sequence, whose start is added then. NaN where a plane was not acquired.
     """
     clock = "absoluteTime"
-    times = _table(images, lambda sequence, frame: frame.absolute_time)
+    times = _times(images, "absolute_time")
     if not _increasing(times):
         clock = "relativeTime"
-        times = _table(images, lambda sequence, frame: frame.relative_time)
+        times = _times(images, "relative_time")
     if not _increasing(times):
         clock = "time of the sequences and relativeTime"
         times += _sequence_starts(images)[:, None]
@@ -258,6 +289,15 @@ def _sequence_starts(images: Images) -> np.ndarray:
             days += 86400.0
         starts[at] = start + days
     return starts
+
+
+def _times(images: Images, field: str) -> np.ndarray:
+    """Take one number of every acquired plane, NaN elsewhere."""
+    value = attrgetter(field)
+    if images.planes == 1:
+        numbers = [value(frame) for (frame,) in images.frames]
+        return np.array(numbers, np.float64)[:, None]
+    return _table(images, lambda sequence, frame: value(frame))
 
 
 def _table(images: Images, value: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from calscipy.errors import RecordingError
 INDEX_ROWS = 2**14  # rows from one known place in a file to the next
 PIECE_ROWS = 2**17  # rows parsed at a time
 LINE_BYTES = 2**16  # no line is longer
-_PASS_BYTES = 2**22
+_PASS_BYTES = 2**20
 _FIELD_BYTES = 64  # no number is longer
 _INFINITY = "∞".encode()
 
@@ -192,24 +192,31 @@ def parse_rows(table: Table, text: bytes, row: int) -> np.ndarray:
     import pandas as pd
 
     columns = table.signals + 1
-    if len(text) > columns * _FIELD_BYTES * (text.count(b"\n") + 1):
+    if len(text) > columns * _FIELD_BYTES * (_count(text, b"\n") + 1):
         raise too_long(table)
-    if _INFINITY in text:
+    if _INFINITY[:1] in text:
         text = text.replace(_INFINITY, b"inf")
-    options: dict[str, Any] = {"skipinitialspace": True, "skip_blank_lines": False, "quoting": 3}
+    options: dict[str, Any] = {"skip_blank_lines": False, "quoting": 3}
+    if b" " in text:
+        options["skipinitialspace"] = True  # takes a quarter more time
     reason = ""
     try:
         frame = pd.read_csv(io.BytesIO(text), header=None, dtype=np.float64, **options)
     except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors too
         reason = str(error).replace("\n", " ")[:200]
     else:
-        if frame.shape[1] == columns and text.count(b",") == len(frame) * table.signals:
+        if frame.shape[1] == columns and _count(text, b",") == len(frame) * table.signals:
             return frame.to_numpy()
         reason = f"{columns} numbers were expected in each line"
     where = f"in or after line {row + 2}" if row >= 0 else "near its end"
     raise RecordingError(
         f"{table.path}: the table is damaged {where} ({reason}). Copy the file again."
     )
+
+
+def _count(text: bytes, sign: bytes) -> int:
+    """Count a frequent sign, several times faster than ``bytes.count``."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(sign)))
 
 
 def _require_on_grid(table: Table, times: np.ndarray, first: int) -> None:
