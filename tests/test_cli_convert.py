@@ -340,8 +340,8 @@ SLOW = """
     import sys, time
     from calscipy.io.store import journal
     write = journal.Journal.write
-    def slow(self, key, content):
-        write(self, key, content)
+    def slow(self, key, *parts):
+        write(self, key, *parts)
         if "movie/movie/c/" in key:
             print(key, flush=True)
             time.sleep(0.5)

@@ -307,7 +307,7 @@ def test_the_old_store_comes_back_if_the_new_one_cannot_be_renamed(tmp_path, mon
 @pytest.mark.parametrize(
     ("chunks", "inner", "shards"),
     [
-        ("hybrid", (64, 128, 128), (128, 256, 256)),
+        ("hybrid", (64, 64, 128), (128, 256, 256)),
         ("frames", (8, 200, 130), (128, 200, 130)),
         ("time", (128, 16, 16), (128, 208, 144)),
     ],

@@ -79,20 +79,24 @@ class Journal:
                 continue
         return found
 
-    def write(self, key: str, content: Any) -> None:
+    def write(self, key: str, *parts: Any) -> None:
         """Write one file of the store for good: seen whole or not at all, then noted.
 
-        ``content`` is anything that has bytes one after the other, such as an array.
+        ``parts`` are anything that has bytes one after the other, such as arrays.
         A task may be retried and run beside its ghost: each has a temporary file of its own, and
         what they rename to the key is the same.
         """
-        data = np.frombuffer(content, np.uint8)
         temporary = self._temporary()
+        size = crc32c = 0
         try:
             with open(temporary, "xb", buffering=0) as file:
-                written = 0
-                while written < data.size:
-                    written += file.write(data.data[written:])
+                for part in parts:
+                    data = np.frombuffer(part, np.uint8)
+                    written = 0
+                    while written < data.size:
+                        written += file.write(data.data[written:])
+                    size += data.size
+                    crc32c = google_crc32c.extend(crc32c, data)
                 os.fsync(file.fileno())
             self._make_folders(key)
             os.replace(temporary, self.stage / key)
@@ -100,7 +104,7 @@ class Journal:
             temporary.unlink(missing_ok=True)
             raise
         if not is_metadata(key):
-            self.add(key, ShardEntry(data.size, google_crc32c.value(data)))
+            self.add(key, ShardEntry(size, crc32c))
 
     def clear_temporary(self) -> None:
         """Remove what interrupted tasks left half-written."""

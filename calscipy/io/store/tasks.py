@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from zarr.storage import LocalStore
 
 from calscipy.errors import CalscipyError, StoreError
 from calscipy.io.store.journal import Journal
+from calscipy.io.store.shards import ShardEncoder, shard_encoder
 
 
 class WriteError(StoreError):
@@ -81,20 +83,27 @@ def write_shard(block: Any, stage: str, array: str, start: tuple[int, ...]) -> i
         Where in the array the block begins.
     """
     block = np.asarray(block)
-    target = staged_array(stage, array)
-    region = tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))
-    target[region] = block.astype(target.dtype, casting="safe", copy=False)
+    target, encoder = staged_array(stage, array)
+    samples = block.astype(target.dtype, casting="safe", copy=False)
+    if encoder is None:
+        region = tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))
+        target[region] = samples
+        return int(block.nbytes)
+    at = (str(a // n) for a, n in zip(start, encoder.shard, strict=True))
+    with writing():
+        Journal(Path(stage)).write("/".join([array, "c", *at]), *encoder.parts(samples))
     return int(block.nbytes)
 
 
 def read_region(stage: str, array: str, region: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
     """Read back what was written in an earlier run."""
-    return np.asarray(staged_array(stage, array)[region]).astype(dtype, copy=False)
+    source, _ = staged_array(stage, array)
+    return np.asarray(source[region]).astype(dtype, copy=False)
 
 
 @lru_cache(maxsize=64)
-def staged_array(stage: str, array: str) -> Any:
-    """Open an array of an unfinished store."""
+def staged_array(stage: str, array: str) -> tuple[Any, ShardEncoder | None]:
+    """Open an array of an unfinished store, and tell how its shards are made."""
     opened = zarr.open_array(StagedStore(stage), path=array, mode="r+", zarr_format=3)
     # A missing chunk reads as the fill value: only if all are written, a missing one is a lost one.
-    return opened.with_config({"write_empty_chunks": True})
+    return opened.with_config({"write_empty_chunks": True}), shard_encoder(opened)
