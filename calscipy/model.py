@@ -37,6 +37,7 @@ IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 NEUROPIL, SPIKES, BASELINE = "neuropil", "spikes", "baseline"  # variables beside the traces
 BESIDE = (NEUROPIL, BASELINE)  # what other traces are corrected by; the next verb takes the others
 NEUROPIL_COEFFICIENT = "neuropil_coefficient"
+NEUROPIL_PIXEL, NEUROPIL_NEURON = "neuropil_pixel", "neuropil_neuron"  # masks beside the ROIs
 START, START_OFFSET, SAMPLE_TIME = "start", "start_offset", "sample_time"  # of trials
 COMPONENT = "component"  # of factorised traces
 SIGNAL = "signal"  # of a voltage recording

@@ -215,6 +215,16 @@ class ImagingSession:
         group = model.MOVIE if model.MOVIE in self.tree.children else model.TRACES
         return model.frame_rate(trees.latest(self.tree, group), "session.frame_rate")
 
+    def __getattr__(self, name: str) -> xr.DataArray:
+        """Return any other variable, such as ``neuropil`` or ``spikes``, by its name."""
+        if name.startswith("_") or name == "tree":  # asked for by copies before they have one
+            raise AttributeError(name)
+        return trees.anywhere(self.tree, name)
+
+    def __dir__(self) -> list[str]:
+        variables = {str(name) for node in self.tree.children.values() for name in node.data_vars}
+        return sorted({*super().__dir__(), *variables})
+
     def __repr__(self) -> str:
         return session_text(self.tree)
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import ArgumentError, first_few
+from calscipy.errors import ArgumentError, CalscipyWarning, first_few, warn
 from calscipy.ops.rois import first_pixel
 
 
@@ -49,6 +49,8 @@ def put(
     """
     dataset = data.rename(name).to_dataset()
     dataset.attrs = {}
+    if name in (model.TRACES, model.EVENTS) and model.MOVIE in tree.children:
+        _compare_clocks(tree[model.MOVIE].to_dataset(), data, name)
     if group in tree.children and name != group:
         present = tree[group].to_dataset()
         others = present.drop_vars(name, errors="ignore")
@@ -69,6 +71,23 @@ def put(
         dataset.attrs = dataset.attrs | {model.LATEST_ATTR: main}
     stale = (model.EVENTS,) if name == model.TRACES else ()
     return rebuilt(tree, {group: dataset}, without=stale)
+
+
+def _compare_clocks(movie: xr.Dataset, data: xr.DataArray, name: str) -> None:
+    """Warn of one sample for each frame at other times than the frames'."""
+    if model.TIME not in movie.coords or model.TIME not in data.coords:
+        return
+    frames, samples = model.coordinate(movie[model.MOVIE], model.TIME), data[model.TIME].values
+    if frames.shape != samples.shape or frames.size < 2 or samples.dtype.kind != "f":
+        return
+    if not np.allclose(frames, samples, rtol=0, atol=np.median(np.diff(frames)) / 2):
+        warn(
+            f"assign: {name!r} has one sample for each frame of the movie, but lasts from "
+            f"{samples[0]:.6g} to {samples[-1]:.6g} s and the movie from {frames[0]:.6g} to "
+            f"{frames[-1]:.6g} s. If they are of the same frames, give them their times: "
+            "traces.assign_coords(time=session.movie.time.values).",
+            CalscipyWarning,
+        )
 
 
 def rebuilt(
@@ -95,6 +114,23 @@ def variable(tree: xr.DataTree, group: str, name: str) -> xr.DataArray:
             f"this session has no {name!r}; it has {inventory(tree) or 'nothing yet'}."
         )
     return tree[group].to_dataset()[name]
+
+
+def anywhere(tree: xr.DataTree, name: str) -> xr.DataArray:
+    """Return the variable of this name, in whichever group it is.
+
+    Raises
+    ------
+    AttributeError
+        Naming what the session has, and the groups if it is in several.
+    """
+    groups = [str(group) for group, node in tree.children.items() if name in node.data_vars]
+    if len(groups) > 1:
+        raise AttributeError(
+            f"{name!r} is in several groups of this session, {groups}: take it from "
+            f"session.tree[{groups[0]!r}][{name!r}]."
+        )
+    return variable(tree, groups[0] if groups else "", name)
 
 
 def latest(tree: xr.DataTree, group: str) -> xr.DataArray:
@@ -142,6 +178,8 @@ def select(tree: xr.DataTree, selection: Mapping[str, Any]) -> xr.DataTree:
                 f"sel: no group of this session has the coordinate {name!r}; there are "
                 f"{sorted({str(c) for d in changed.values() for c in d.coords})}."
             )
+        labels = {group: changed[group][place].variable for group, place in places.items()}
+        wanted = _labels(wanted, name, labels)
         chosen = {group: _select(changed[group], place, wanted) for group, place in places.items()}
         nowhere = all(dataset is None for dataset in chosen.values())
         for group, dataset in chosen.items():
@@ -155,9 +193,63 @@ def select(tree: xr.DataTree, selection: Mapping[str, Any]) -> xr.DataTree:
             changed[group] = (
                 changed[group].isel({here.dims[0]: slice(0)}) if dataset is None else dataset
             )
+        _drop_neurons(changed, _lost_neurons(tree, changed, places), places)
     if model.ROIS in changed and {model.Y, model.X} & set(selection):
         changed[model.ROIS] = _rois_inside(changed)
+    if model.ROIS in changed and model.NEUROPIL_NEURON in changed[model.ROIS]:
+        changed[model.ROIS] = _own_neuropil(changed[model.ROIS])
     return rebuilt(tree, changed)
+
+
+def _labels(wanted: Any, name: str, coordinates: Mapping[str, xr.Variable]) -> Any:
+    """Turn a mask of booleans into the labels that it selects: ROIs list a neuron many times."""
+    if isinstance(wanted, slice | str) or np.ndim(wanted) == 0:
+        return wanted
+    mask = np.asarray(wanted)
+    if mask.dtype != bool or all(c.dtype == bool for c in coordinates.values()):
+        return wanted.values if isinstance(wanted, xr.DataArray) else wanted
+    if isinstance(wanted, xr.DataArray) and name in wanted.coords and wanted.dims == (name,):
+        return wanted[name].values[mask]
+    fits = [c for c in coordinates.values() if c.dims == (name,) and c.size == mask.size]
+    if mask.ndim != 1 or not fits or any(not c.equals(fits[0]) for c in fits):
+        sizes = {group: c.sizes[name] for group, c in coordinates.items() if c.dims == (name,)}
+        raise ArgumentError(
+            f"sel: a mask for {name!r} needs one boolean for each label of one of {sizes}, got "
+            f"{mask.shape}. Give a DataArray with the coordinate {name!r}, such as "
+            f"session.traces.iscell, or the labels themselves."
+        )
+    return fits[0].values[mask]
+
+
+def _lost_neurons(
+    tree: xr.DataTree, changed: Mapping[str, xr.Dataset], places: Mapping[str, str]
+) -> np.ndarray:
+    """Return the neurons that a selection by one of their coordinates left out."""
+    lost: list[Any] = []
+    for group, place in places.items():
+        before, after = tree[group].to_dataset(), changed[group]
+        if model.NEURON in after.indexes and before[place].dims == (model.NEURON,):
+            lost += np.setdiff1d(before[model.NEURON].values, after[model.NEURON].values).tolist()
+    return np.unique(lost)
+
+
+def _drop_neurons(
+    changed: dict[str, xr.Dataset], lost: np.ndarray, places: Mapping[str, str]
+) -> None:
+    """Leave neurons out of the groups that do not have the coordinate they were selected by."""
+    for group, dataset in changed.items():
+        if lost.size and group not in places and model.NEURON in dataset.coords:
+            neurons = dataset[model.NEURON]
+            if neurons.ndim == 1:
+                keep = np.flatnonzero(~np.isin(neurons.values, lost))
+                changed[group] = dataset.isel({neurons.dims[0]: keep})
+
+
+def _own_neuropil(rois: xr.Dataset) -> xr.Dataset:
+    """Leave out the neuropil masks of ROIs that are gone."""
+    masks = rois[model.NEUROPIL_NEURON]
+    keep = np.isin(masks.values, rois[model.NEURON].values)
+    return rois.isel({masks.dims[0]: np.flatnonzero(keep)})
 
 
 def _rois_inside(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:

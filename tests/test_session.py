@@ -1,13 +1,19 @@
 """Sessions: opening, assigning, selecting, chaining, showing."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import calscipy as cs
-from calscipy.errors import ArgumentError, DamagedRecordingWarning, RecordingError
+from calscipy.errors import (
+    ArgumentError,
+    CalscipyWarning,
+    DamagedRecordingWarning,
+    RecordingError,
+)
 from calscipy.session_methods import ON_MOVIES, VERBS
 from calscipy.testing import write_recording
 
@@ -87,6 +93,71 @@ def test_sel_crops_every_group(session, recording):
         session.sel(trial=1)
     with pytest.raises(ArgumentError, match="selects nothing"):
         session.sel(time=slice(500, 600))
+
+
+@pytest.fixture
+def cells(session, recording):
+    """A session with neurons 1, 2, 3, of which two are cells, ROIs, events and neuropil masks."""
+    found = session.sel(channel="Ch2").cs.extract(recording[1].labels).cs.dfof(method="mean")
+    found = found.cs.events()
+    flags = found.traces.assign_coords(iscell=("neuron", [True, False, True]))
+    found = found.assign(
+        traces=flags, events=found.events, dfof=found.dfof.assign_coords(flags.coords)
+    )
+    rois = found.tree["rois"].to_dataset()
+    rois["neuropil_neuron"] = ("neuropil_pixel", [1, 1, 2, 2, 2, 3])
+    tree = found.tree.copy()
+    tree["rois"] = xr.DataTree(rois)
+    return cs.ImagingSession(tree)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda s: {"neuron": s.traces.iscell},
+        lambda s: {"neuron": s.traces.iscell.values},
+        lambda s: {"neuron": [True, False, True]},
+        lambda s: {"neuron": s.traces.neuron[s.traces.iscell]},
+        lambda s: {"neuron": [1, 3]},
+        lambda s: {"iscell": True},
+    ],
+    ids=["labelled mask", "mask", "list", "labelled labels", "labels", "by its coordinate"],
+)
+def test_sel_keeps_the_same_neurons_in_every_group(cells, wanted):
+    part = cells.sel(**wanted(cells))
+    for name in ("traces", "dfof", "events"):
+        assert getattr(part, name).neuron.values.tolist() == [1, 3]
+    assert np.unique(part.rois.neuron).tolist() == [1, 3]
+    assert part.rois.size == np.isin(cells.rois.neuron, [1, 3]).sum()
+    assert part.tree["rois"].neuropil_neuron.values.tolist() == [1, 1, 3]
+
+
+def test_every_variable_is_an_attribute(cells):
+    session = cells.assign(neuropil=cells.traces * 0.5)
+    np.testing.assert_array_equal(session.neuropil, cells.traces * 0.5)
+    assert {"neuropil", "dfof", "movie"} <= set(dir(session))
+    assert not hasattr(session, "spikes")
+    with pytest.raises(AttributeError, match="no 'spikes'; it has movie"):
+        session.spikes  # noqa: B018
+    assert pickle.loads(pickle.dumps(session)).neuropil.equals(session.neuropil)
+    tree = session.tree.copy()
+    tree["images"] = xr.DataTree(xr.Dataset({"neuropil": ("y", [1.0])}))
+    with pytest.raises(AttributeError, match=r"several groups of this session, .*session\.tree"):
+        cs.ImagingSession(tree).neuropil  # noqa: B018
+
+
+def test_traces_of_the_same_frames_at_another_rate_are_noticed(session):
+    frames = session.movie.sizes["frames"]
+    traces = cs.from_numpy(np.ones((2, frames)), frame_rate=15.49)
+    with pytest.warns(CalscipyWarning, match=r"one sample for each frame .* to 5\.7.* s and"):
+        session.assign(traces=traces)
+    session.assign(traces=traces.assign_coords(time=session.movie.time.values))
+    session.assign(traces=cs.from_numpy(np.ones((2, frames - 1)), frame_rate=15.49))
+
+
+def test_a_mask_that_fits_no_group_is_refused(cells):
+    with pytest.raises(ArgumentError, match=r"one boolean for each label of one of .*'traces': 3"):
+        cells.sel(neuron=[True, False])
 
 
 def test_sel_of_a_plane_takes_its_neurons(volume):

@@ -228,9 +228,9 @@ def _rois(
             )
         rows, columns = np.unravel_index(flat, shape)
         above, left = corner or (0, 0)
-        pixels = {"neuron": neuron, "y": rows + above, "x": columns + left}
-        for name, values in pixels.items():
-            found[f"neuropil_{name}"] = ("neuropil_pixel", values)
+        found[model.NEUROPIL_NEURON] = (model.NEUROPIL_PIXEL, neuron)
+        found["neuropil_y"] = (model.NEUROPIL_PIXEL, rows + above)
+        found["neuropil_x"] = (model.NEUROPIL_PIXEL, columns + left)
     return found
 
 
