@@ -59,10 +59,38 @@ def slow_means(data, regions, valid=None):
     return out.astype("f4")
 
 
+def slow_means_without_nan(data, regions):
+    """The same over the pixels that are not NaN."""
+    there = ~np.isnan(data)
+    weights = slow_means(there.astype("f8"), regions).astype("f8")
+    with np.errstate(invalid="ignore"):
+        return slow_means(np.where(there, data, 0), regions).astype("f8") / weights
+
+
 @st.composite
 def chunked(draw):
     shape = draw(st.sampled_from([*SHAPE.values(), VOLUME]))
     return shape, tuple(draw(st.integers(-(-n // 4), n)) for n in shape)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(chunked(), st.integers(0, 10**6), st.sampled_from([0.1, 0.9, 1.0]))
+def test_pixels_that_are_nan_are_left_out_if_asked_for(shape_chunks, seed, share):
+    shape, chunks = shape_chunks
+    data = movie(shape, seed).astype("f4")
+    data[np.random.default_rng(seed).random(shape) < share] = np.nan
+    data[0] = 7  # a frame that is whole
+    regions = regions_of(shape[-3:] if shape == VOLUME else shape[-2:], seed=seed)
+    expected = slow_means_without_nan(data, regions)
+    lazy = da.from_array(data, chunks=chunks)
+    for source in (data, lazy):
+        means = np.asarray(blocks.roi_means(source, regions, skip_missing=True))
+        np.testing.assert_allclose(means, expected, rtol=1e-5)
+        assert (means[..., 0] == 7).all()
+    assert (
+        blocks.roi_means(lazy, regions).name
+        != blocks.roi_means(lazy, regions, skip_missing=True).name
+    )
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -45,7 +45,9 @@ class Regions:
     weight: np.ndarray
 
 
-def roi_means(data: Any, regions: Regions, valid: np.ndarray | None = None) -> Any:
+def roi_means(
+    data: Any, regions: Regions, valid: np.ndarray | None = None, *, skip_missing: bool = False
+) -> Any:
     """Average a movie over regions.
 
     Parameters
@@ -57,6 +59,9 @@ def roi_means(data: Any, regions: Regions, valid: np.ndarray | None = None) -> A
         The regions.
     valid : ndarray of bool, shape (frames, ..., [plane]), optional
         Where it is False, the regions of that frame (and plane) are NaN.
+    skip_missing : bool, default False
+        Average the pixels of a region that are not NaN. By default, one that is makes the mean of
+        its region NaN.
 
     Returns
     -------
@@ -64,15 +69,15 @@ def roi_means(data: Any, regions: Regions, valid: np.ndarray | None = None) -> A
         Weighted means, summed in float64.
     """
     if isinstance(data, da.Array):
-        return _lazy(data, regions, valid)
-    return _eager(data, regions, valid)
+        return _lazy(data, regions, valid, skip_missing)
+    return _eager(data, regions, valid, skip_missing)
 
 
-def _eager(data: Any, regions: Regions, valid: np.ndarray | None) -> np.ndarray:
+def _eager(data: Any, regions: Regions, valid: np.ndarray | None, skip_missing: bool) -> np.ndarray:
     """Average an array in memory: pieces of its frames, on several threads."""
     lead = data.ndim - len(regions.place)
     [(_, parts)] = _parts(regions, tuple((n,) for n in data.shape[lead:]))
-    sums, finish = _Sums(parts), _finish(regions, valid)
+    sums, finish = _Sums(parts, skip_missing), _finish(regions, valid)
     frames, *batch = data.shape[:lead]
     out = np.empty((regions.count, *batch, frames), np.float32)
     workers = 1 if is_cupy(data) or data.nbytes < SMALL_BYTES else CPU_COUNT
@@ -94,7 +99,9 @@ def _eager(data: Any, regions: Regions, valid: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def _lazy(data: da.Array, regions: Regions, valid: np.ndarray | None) -> da.Array:
+def _lazy(
+    data: da.Array, regions: Regions, valid: np.ndarray | None, skip_missing: bool
+) -> da.Array:
     """Build one task for each source block with pixels, and one that adds those of a frame.
 
     A single layer of ours: a chain of dask's sums over many small blocks takes seconds to build.
@@ -104,14 +111,14 @@ def _lazy(data: da.Array, regions: Regions, valid: np.ndarray | None) -> da.Arra
     lead, inner = data.chunks[:-spatial], data.chunks[-spatial:]
     parts = _parts(regions, inner)
     finish = _finish(regions, valid)
-    token = tokenize(data.name, regions, valid)
+    token = tokenize(data.name, regions, valid, skip_missing)
     name, partial = f"calscipy-extract-{token}", f"calscipy-extract-part-{token}"
     # The weights are nodes of their own, so that a cluster sends them once and not in every task.
     graph: dict[Any, Any] = {}
     weights: dict[tuple[int, ...], Any] = {}
     for block, found in parts:
         weights[block] = (f"calscipy-extract-weights-{token}", *block)
-        graph[weights[block]] = DataNode(weights[block], _Sums(found))
+        graph[weights[block]] = DataNode(weights[block], _Sums(found, skip_missing))
     edges = [list(_slices(sizes)) for sizes in lead]
     for at in itertools.product(*(range(len(sizes)) for sizes in lead)):
         key: Any = (name, 0, *at[1:], at[0])
@@ -178,13 +185,22 @@ def _parts(
     return [(block, tuple(parts)) for block, parts in found.items()]
 
 
+class _Summed(NamedTuple):
+    """Sums over the pixels of a part, shape (its regions, ..., frames)."""
+
+    regions: np.ndarray
+    values: np.ndarray
+    missing: np.ndarray | None = None  # sums of the weights that were left out
+
+
 @dataclass(frozen=True)
 class _Sums:
     """The work on one source block: the sums of its regions."""
 
     parts: tuple[_Part, ...]
+    skip_missing: bool
 
-    def __call__(self, block: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    def __call__(self, block: Any) -> list[_Summed]:
         found = []
         for part in self.parts:
             images = block[(..., *part.plane, slice(None), slice(None))]
@@ -192,7 +208,14 @@ class _Sums:
             if is_cupy(images):
                 rows, columns, runs = used_pixels(runs)
                 images = images[..., rows, columns].get()[..., None, :]
-            found.append((part.regions, roi_sums(np.asarray(images), runs)))
+            images = np.asarray(images)
+            sums = roi_sums(images, runs)
+            if self.skip_missing and np.isnan(sums).any():
+                missing = np.isnan(images)
+                sums = roi_sums(np.where(missing, 0, images), runs)
+                found.append(_Summed(part.regions, sums, roi_sums(missing, runs)))
+            else:
+                found.append(_Summed(part.regions, sums))
         return found
 
 
@@ -211,12 +234,19 @@ class _Finish:
             valid = None
         return _Finish(self.total, self.plane, valid)
 
-    def __call__(self, *blocks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def __call__(self, *blocks: list[_Summed]) -> np.ndarray:
         found = list(itertools.chain.from_iterable(blocks))
-        sums = np.zeros((self.total.size, *found[0][1].shape[1:]))
-        for regions, part in found:
-            sums[regions] += part
-        sums /= self.total.reshape(-1, *[1] * (sums.ndim - 1))
+        sums = np.zeros((self.total.size, *found[0].values.shape[1:]))
+        whole = self.total.reshape(-1, *[1] * (sums.ndim - 1))
+        total = whole
+        if any(part.missing is not None for part in found):
+            total = np.broadcast_to(whole, sums.shape).copy()
+        for part in found:
+            sums[part.regions] += part.values
+            if part.missing is not None:
+                total[part.regions] -= part.missing
+        # Weights that are no whole numbers do not quite cancel where all pixels are missing.
+        sums /= np.where(total <= 1e-9 * whole, np.nan, total)
         if self.valid is not None:
             sums[~self._usable()] = np.nan
         return sums.astype(np.float32)
@@ -239,7 +269,7 @@ def _finish(regions: Regions, valid: np.ndarray | None) -> _Finish:
     return _Finish(total, plane, valid)
 
 
-def _sums(sums: _Sums, block: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def _sums(sums: _Sums, block: Any) -> list[_Summed]:
     return sums(block)
 
 

@@ -182,14 +182,24 @@ def _distinct(rois: xr.DataArray) -> list[Any]:
 
 
 def averaged(
-    data: xr.DataArray, neurons: Footprints, pixels: Footprints, *, name: str, verb: str
+    data: xr.DataArray,
+    neurons: Footprints,
+    pixels: Footprints,
+    *,
+    name: str,
+    verb: str,
+    skip_missing: bool = False,
 ) -> xr.DataArray:
-    """Average a movie over the pixels, labelled by the neurons that they belong to."""
+    """Average a movie over the pixels, labelled by the neurons that they belong to.
+
+    With ``skip_missing`` over those that are not NaN.
+    """
     times = model.seconds(data, verb)
     movie = data.transpose(model.FRAMES, ..., model.PLANE, model.Y, model.X, missing_dims="ignore")
     place = (pixels.y, pixels.x) if pixels.plane is None else (pixels.plane, pixels.y, pixels.x)
     regions = blocks.Regions(len(neurons.neurons), pixels.row, place, pixels.weight)
-    means = blocks.roi_means(movie.data, regions, model.valid_frames(movie))
+    valid = model.valid_frames(movie)
+    means = blocks.roi_means(movie.data, regions, valid, skip_missing=skip_missing)
     dims = [dim for dim in movie.dims if dim not in (model.FRAMES, model.PLANE, model.Y, model.X)]
     coords = roi_coords(data, times, neurons)
     return xr.DataArray(means, coords, (model.NEURON, *dims, model.TIME), name=name)

@@ -46,7 +46,8 @@ def extract_neuropil(
     DataArray
         Neuropil ``(neuron [, channel], time)`` in float32, in the units of the movie, with the
         coordinates of the traces of :func:`extract`. NaN where its plane's frame is not
-        ``valid``, and where a pixel of the ring is NaN, in that frame.
+        ``valid``. Pixels that are NaN, as :func:`apply_shifts` leaves them along the edges, are
+        left out of the mean of that frame; it is NaN where all of the ring are.
 
     Raises
     ------
@@ -66,7 +67,9 @@ def extract_neuropil(
     neurons = footprints(data, rois, "extract_neuropil")
     shape = (data.sizes[model.Y], data.sizes[model.X])
     pixels = _rings(neurons, shape, inner, min_pixels, "extract_neuropil")
-    result = averaged(data, neurons, pixels, name=model.NEUROPIL, verb="extract_neuropil")
+    result = averaged(
+        data, neurons, pixels, name=model.NEUROPIL, verb="extract_neuropil", skip_missing=True
+    )
     units = data.attrs.get("units", "1")
     return described(result, units=units, long_name="neuropil fluorescence around ROIs")
 

@@ -317,3 +317,27 @@ def test_a_neuron_in_two_planes_has_no_ring():
     rois = cs.rois_from_labels(stack)
     with pytest.raises(RoiError, match="neuropil_rois: 1 neurons have pixels in several planes"):
         neuropil_rois(rois, min_pixels=5)
+
+
+def test_pixels_that_were_moved_out_of_the_picture_void_no_ring():
+    data = movie().astype("f4")
+    shifts = xr.Dataset(
+        {name: ("frames", np.r_[0, 3.5, np.zeros(FRAMES - 2)]) for name in ("y_shift", "x_shift")}
+    )
+    moved = cs.apply_shifts(data, shifts)
+    assert np.isnan(moved.values[1]).any()
+    neuropil = extract_neuropil(moved, labels(), min_pixels=400)
+    rings = masks_of(neuropil_rois(labels(), min_pixels=400))
+    assert any(np.isnan(moved.values[1][ring]).any() for ring in rings.values())
+    for number, ring in enumerate(rings.values()):
+        np.testing.assert_allclose(
+            neuropil.values[number], [np.nanmean(frame[ring]) for frame in moved.values], rtol=1e-6
+        )
+
+
+def test_a_ring_without_any_pixel_is_nan():
+    data = movie().astype("f4")
+    data[2] = np.nan
+    neuropil = extract_neuropil(data, labels())
+    assert np.isnan(neuropil.values).all(axis=0).tolist() == [n == 2 for n in range(FRAMES)]
+    assert not np.isnan(neuropil.values[:, 3:]).any()
