@@ -11,7 +11,7 @@ import numpy as np
 
 from calscipy.errors import ArgumentError
 from calscipy.kernels.bin import bin_frames
-from calscipy.kernels.compiled import compiled, frozen, read_only
+from calscipy.kernels.compiled import compiled, compiled_fast, frozen, read_only
 
 
 def bin_rows(
@@ -140,79 +140,40 @@ def _runs(starts: np.ndarray, stops: np.ndarray) -> Iterator[tuple[slice, int]]:
             yield slice(first, last), int(widths[first])
 
 
-@compiled
-def _four_alike(starts: Any, stops: Any, k: Any) -> bool:
-    """Tell whether the next four bins are of one width."""
-    four = np.uint64(4)
-    if k + four > np.uint64(len(starts)):
-        return False
-    wide = stops[k] - starts[k]
-    alike = True
-    for j in range(k + np.uint64(1), k + four):
-        alike = alike and stops[j] - starts[j] == wide
-    return alike
-
-
-@compiled
+@compiled_fast("reassoc", "contract")
 def _add(rows: Any, starts: Any, stops: Any, mean: bool, out: Any) -> None:
-    """Add up each bin; four at a time, because each sum waits for the one before it."""
-    # Indexes have no sign: numba would look whether one counts from the end.
-    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    """Add up each bin. The additions of a bin may be done in any order, several at once."""
     for r in range(len(rows)):
         row, target = rows[r], out[r]
-        k = np.uint64(0)
-        while k < np.uint64(len(starts)):
-            wide = stops[k] - starts[k]
-            by = wide if mean else one
-            if not _four_alike(starts, stops, k):
-                total = 0.0
-                for i in range(starts[k], stops[k]):
-                    total += row[i]
-                target[k] = total / by
-                k += one
-                continue
-            a, b, c, d = starts[k], starts[k + one], starts[k + two], starts[k + three]
-            first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+        for k in range(np.uint64(len(starts))):
+            # Indexes have no sign: numba would look whether one counts from the end.
+            start, wide = starts[k], stops[k] - starts[k]
+            total = 0.0
             for i in range(wide):
-                first += row[a + i]
-                second += row[b + i]
-                third += row[c + i]
-                fourth += row[d + i]
-            target[k] = first / by
-            target[k + one] = second / by
-            target[k + two] = third / by
-            target[k + three] = fourth / by
-            k += four
+                total += row[start + i]
+            # A number without a sign takes several steps to become a float.
+            target[k] = total / np.float64(np.int64(wide)) if mean else total
 
 
-@compiled
+@compiled_fast("reassoc", "contract")
 def _std(rows: Any, starts: Any, stops: Any, out: Any) -> None:
     """Take the standard deviation of each bin, of deviations from its first sample.
 
     What cancels in the difference of the two sums is then at most the number of samples times the
-    variance, however far the samples are from 0. Two bins at a time, as in `_add`.
+    variance, however far the samples are from 0.
     """
-    one, two = np.uint64(1), np.uint64(2)
     for r in range(len(rows)):
         row, target = rows[r], out[r]
-        k = np.uint64(0)
-        while k < np.uint64(len(starts)):
-            a, wide = starts[k], stops[k] - starts[k]
-            b, step = a, one  # a last bin that has no like is taken twice
-            if k + one < np.uint64(len(starts)) and stops[k + one] - starts[k + one] == wide:
-                b, step = starts[k + one], two
-            pivot_a, pivot_b = np.float64(row[a]), np.float64(row[b])
-            total_a, total_b, squares_a, squares_b = 0.0, 0.0, 0.0, 0.0
-            for i in range(wide):
-                off_a, off_b = row[a + i] - pivot_a, row[b + i] - pivot_b
-                total_a += off_a
-                total_b += off_b
-                squares_a += off_a * off_a
-                squares_b += off_b * off_b
-            target[k] = _spread(total_a / wide, squares_a / wide)
-            if step == two:
-                target[k + one] = _spread(total_b / wide, squares_b / wide)
-            k += step
+        for k in range(np.uint64(len(starts))):
+            start, wide = starts[k], stops[k] - starts[k]
+            pivot = np.float64(row[start])
+            total, squares = 0.0, 0.0
+            for i in range(np.uint64(1), wide):
+                off = row[start + i] - pivot
+                total += off
+                squares += off * off
+            count = np.float64(np.int64(wide))
+            target[k] = _spread(total / count, squares / count)
 
 
 @compiled
