@@ -1,5 +1,6 @@
 """What the benchmarks share: runs that take turns, and a table of their ratios."""
 
+import math
 import os
 import statistics
 import time
@@ -13,6 +14,7 @@ import numpy as np
 
 THREADS = os.cpu_count() or 1
 COPY = "parallel copy"
+SHORT = 0.02  # s
 Run = Callable[[], Any]
 
 
@@ -40,14 +42,24 @@ class Row:
 
 
 def interleaved(runs: dict[str, Run], repeats: int) -> dict[str, float]:
-    """Seconds of each run: the median of several rounds, in each of which all take their turn."""
+    """Seconds of each run: the median of several rounds, in each of which all take their turn.
+
+    A turn of a short run is many of them, so that what ran before it does not count.
+    """
+    often = {name: max(1, math.ceil(SHORT / timed(run))) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timed(run, often[name]))
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def timed(run: Run, often: int = 1) -> float:
+    """Seconds that one of several runs took."""
+    start = time.perf_counter()
+    for _ in range(often):
+        run()
+    return (time.perf_counter() - start) / often
 
 
 class Copy:

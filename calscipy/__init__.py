@@ -1,5 +1,8 @@
 """Calcium imaging on labelled, lazy arrays: one object per recording, methods that chain."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from calscipy import accessors, errors, photostimulation, plotting, prairieview
 from calscipy._version import __version__
 from calscipy.attaching import attach
@@ -169,3 +172,18 @@ __all__ = [
     "verify",
     "waveforms",
 ]
+
+# Modules for users that are imported when they are first used.
+_LATER = ("compat", "testing")
+
+if not TYPE_CHECKING:  # which would take every misspelt name for a module
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is for users, for completion; inner modules and how they import stay out."""
+    return sorted({*__all__, *_LATER, "__all__", "__doc__", "__file__", "__name__", "__path__"})

@@ -13,12 +13,19 @@ import xarray as xr
 
 from calscipy import model, ops
 from calscipy.errors import ArgumentError, TargetExistsError
+from calscipy.io.paths import local_path
 from calscipy.plotting import overview_figure, save_figure
 from calscipy.session import ImagingSession
 from calscipy.testing import GroundTruth, write_recording
 
 TOLERANCE = 0.2  # s between a detected onset and the true one that it stands for
 FUNCTIONAL = "Ch2"
+
+# Whether numba has the loops in its cache is for numba to know: true of both, said always.
+COMPILING = (
+    "The first run after installing compiles calscipy's loops, for a minute or so; later ones take "
+    "seconds."
+)
 
 Report = Callable[[str], None]
 
@@ -74,7 +81,7 @@ def run_demo(
     seed : int, default 349
         Seed of the recording; by default one whose neurons are well spread.
     report : callable, optional
-        Takes one line of text after each step, for instance ``print``.
+        Takes one line of text at the start and after each step, for instance ``print``.
     progress : bool, default False
         Show a progress bar while saving.
 
@@ -88,7 +95,7 @@ def run_demo(
     TargetExistsError
         If there is anything at ``folder``.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     if frames < 300:
         raise ArgumentError(f"run_demo needs at least 300 frames to see bursts, got {frames}.")
     if folder.exists() or folder.is_symlink():
@@ -97,6 +104,8 @@ def run_demo(
             "(calscipy demo --folder NAME), or move the old one away first."
         )
     steps = _Steps(report)
+    if report is not None:
+        report(COMPILING)
     recording, store, figure = (
         folder / name for name in ("TSeries-001", "session.zarr", "demo.png")
     )
@@ -141,7 +150,7 @@ def analyse(session: ImagingSession, truth: GroundTruth) -> ImagingSession:
         .cs.gaussian_filter(sigma={"y": 1, "x": 1})
     )
     traces = clean.cs.extract(rois)
-    dff = traces.cs.detrend().cs.dfof(method="rolling_percentile", window=30)
+    dff = traces.cs.dfof(method="inactive_frames", window=60)
     events = dff.cs.events(method="matched")
     return session.assign(traces=traces, dfof=dff, events=events, rois=rois)
 

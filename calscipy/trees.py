@@ -12,6 +12,14 @@ from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, first_few, warn
 from calscipy.ops.rois import first_pixel
 
+# How what is missing is made, for messages.
+_MADE_BY = {
+    model.TRACES: "session.cs.extract(rois)",
+    model.NEUROPIL: "session.cs.extract_neuropil(rois)",
+    "dfof": "session.cs.dfof()",
+    model.EVENTS: "session.cs.events()",
+}
+
 
 def group_of(name: str, data: xr.DataArray) -> str:
     """Return the group where a variable belongs, from its dimensions."""
@@ -110,8 +118,9 @@ def variable(tree: xr.DataTree, group: str, name: str) -> xr.DataArray:
         Naming what the session has.
     """
     if group not in tree.children or name not in tree[group].data_vars:
+        how = f" Make it first: {_MADE_BY[name]}." if name in _MADE_BY else ""
         raise AttributeError(
-            f"this session has no {name!r}; it has {inventory(tree) or 'nothing yet'}."
+            f"this session has no {name!r}; it has {inventory(tree) or 'nothing yet'}.{how}"
         )
     return tree[group].to_dataset()[name]
 

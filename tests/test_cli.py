@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import tifffile
 from matplotlib.image import imread
 
 import calscipy as cs
@@ -70,7 +71,8 @@ def test_demo_from_end_to_end(run, small_demo):
         assert str(path) in out
     steps = ["write", "open", "describe", "compute and save", "draw"]
     assert list(result.seconds) == steps
-    assert [line.split("s  ")[1].split(":")[0] for line in out.splitlines()[:5]] == steps
+    assert [line.split("s  ")[1].split(":")[0] for line in out.splitlines()[1:6]] == steps
+    assert out.splitlines()[0] == demo.COMPILING
     assert result.true >= 3
     assert result.precision >= 0.7
     assert result.recall >= 0.9
@@ -113,6 +115,21 @@ def test_store_of_the_demo_opens_without_calscipy(run, small_demo):
     assert detected == small_demo[0].detected
     assert dims == ["neuron", "time"]
     assert sizes == {"frames": 600, "channel": 2, "y": 48, "x": 48}
+
+
+def test_demo_says_before_it_is_silent_that_loops_are_compiled(tmp_path, monkeypatch):
+    said = []
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "write_recording", stop)
+    with pytest.raises(KeyboardInterrupt):
+        demo.run_demo(tmp_path / "shown", report=said.append)
+    (line,) = said
+    assert "first run" in line
+    assert "compiles" in line
+    assert "later" in line
 
 
 def test_demo_refuses_a_folder_that_exists(run, tmp_path):
@@ -282,6 +299,50 @@ def test_preview_of_a_damaged_recording_complains_in_one_line(run):
     assert complaints.startswith("calscipy: warning: ")
 
 
+def test_a_tiff_of_two_channels(run):
+    """Without their number its pages would be frames of one."""
+    pages = np.zeros((12, 8, 10), "u2")
+    pages[1::2] = 1000
+    tifffile.imwrite("two.tif", pages)
+    options = ("--frame-rate", 15.49, "--channels", "Red,Green", "--microns-per-pixel", 1, 2)
+    code, out, complaints = run("info", "two.tif", "--json", *options)
+    assert (code, complaints) == (0, "")
+    movie = json.loads(out)["movie"]
+    assert movie["sizes"] == {"frames": 6, "channel": 2, "y": 8, "x": 10}
+    assert movie["channels"] == ["Red", "Green"]
+    assert movie["pixel_size_um"] == {"y": 1.0, "x": 2.0}
+    assert run("preview", "two.tif", *options)[0] == 0
+    assert run("preview", "two.tif", "--frame-rate", 15.49, "--output", "mixed.png")[0] == 0
+    two, mixed = (imread(name) for name in ("two-preview.png", "mixed.png"))
+    assert two.shape != mixed.shape or (two != mixed).any()
+
+
+def test_a_missing_rate_is_asked_for_in_the_words_of_the_command_line(run):
+    tifffile.imwrite("plain.tif", np.zeros((5, 8, 8), "u2"))
+    for command in ("info", "preview"):
+        code, _, complaints = run(command, "plain.tif")
+        assert code == 1
+        assert "--frame-rate 15.49" in complaints
+        assert "open(" not in complaints
+
+
+def test_options_of_binary_files_are_named_as_here(run):
+    np.zeros((3, 8, 8), "u2").tofile("bare.bin")
+    code, _, complaints = run("info", "bare.bin", "--frame-rate", 30)
+    assert code == 1
+    assert "Give three of --frames, --height, --width and --dtype;" in complaints
+    sizes = ("--frames", 3, "--height", 8, "--dtype", "uint16")
+    code, out, _ = run("info", "bare.bin", "--frame-rate", 30, *sizes)
+    assert code == 0
+    assert "frames 3, y 8, x 8" in out
+
+
+def test_arrays_of_numpy_are_for_python(run):
+    np.save("a.npy", np.zeros((2, 3)))
+    _, _, complaints = run("info", "a.npy")
+    assert "calscipy.from_numpy(numpy.load('a.npy'), frame_rate=...), in Hz." in complaints
+
+
 def test_preview_never_writes_over_anything(run, tmp_path):
     write_recording("TSeries-001", frames=20, **SMALL)
     (tmp_path / "mine.png").write_text("mine")
@@ -308,6 +369,8 @@ def test_a_frame_rate_that_does_not_fit_is_said_in_one_line(run):
     code, _, complaints = run("info", "TSeries-001", "--frame-rate", "30")
     assert code == 1
     assert "frame_rate" in complaints
+    assert "for PrairieView folders" in complaints
+    assert "The XML states times" in complaints
 
 
 def test_other_failures_of_the_system_have_no_traceback(run, monkeypatch):

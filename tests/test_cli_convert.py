@@ -95,6 +95,7 @@ def test_the_result_for_programs(run, rec, tmp_path):
         "output": str(tmp_path / "out.zarr"),
         "format": "zarr",
         "groups": ["movie"],
+        "array": None,
         "warnings": [],
     }
     assert cs.ImagingSession.open("out.zarr").movie.channel.item() == "Ch1"
@@ -135,7 +136,7 @@ def test_options_of_what_is_read(run):
     tifffile.imwrite("plain.tif", pages)
     code, _, complaints = run("convert", "plain.tif", "a.zarr")
     assert code == 1
-    assert "frame_rate" in complaints
+    assert "--frame-rate 15.49" in complaints
     options = ("--frame-rate", 15, "--channels", "Red,Green", "--microns-per-pixel", 0.5, 2)
     assert run("convert", "plain.tif", "a.zarr", *options)[::2] == (0, "")
     movie = cs.ImagingSession.open("a.zarr").movie
@@ -190,9 +191,13 @@ def test_a_store_to_nwb(run, store, tmp_path):
     pytest.importorskip("pynwb")
     code, _, complaints = run("convert", store, "out.nwb")
     assert code == 1
-    assert complaints.count("\n") == 1
+    first, *items, last = complaints.splitlines()
+    assert first.startswith("calscipy: error: NWB demands")
     for needed in ("subject", "location", "indicator"):
-        assert needed in complaints
+        assert any(item.startswith(f"- {needed}") for item in items)
+    assert "JSON file" in last
+    assert "--metadata FILE" in last
+    assert "to_nwb" not in complaints
     file = tmp_path / "facts.json"
     for content, reason in (("{", "not a JSON file"), ("[1]", "a JSON object"),
                             ('{"subjekt": 1}', "subjekt: not among the facts")):  # fmt: skip
@@ -227,6 +232,46 @@ def test_traces_to_csv(run, store, rec):
         assert code == 1
         assert reason in complaints
     assert not os.path.exists("a.csv")
+
+
+@pytest.fixture
+def tables(store):
+    """A store with several arrays in two groups."""
+    session = cs.ImagingSession.open(store)
+    noise = np.random.default_rng(0).normal(100, 5, session.traces.shape)
+    session = session.assign(traces=session.traces.copy(data=noise))
+    session = session.assign(dfof=lambda s: s.traces.cs.dfof(method="median"))
+    session = session.assign(events=session.traces > 105)
+    session.save("m.zarr", groups=("traces", "events"), progress=False)
+    return session
+
+
+def test_what_a_table_holds_is_said_and_may_be_chosen(run, tables):
+    code, out, complaints = run("convert", "m.zarr", "out.csv")
+    assert (code, complaints) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("out.csv  csv, ")
+    assert lines[1] == "  dfof (1 neuron x 90 time); labels and units in out.json"
+    assert lines[2] == ("  not written: traces/traces, events/events; choose one with --array NAME")
+    expected = {"traces": tables.traces, "traces/traces": tables.traces, "dfof": tables.dfof,
+                "events": tables.events}  # fmt: skip
+    for at, (name, data) in enumerate(expected.items()):
+        code, out, _ = run("convert", "m.zarr", f"{at}.csv", "--array", name, "--json")
+        assert code == 0
+        assert facts(out)["array"].endswith(name)
+        column = np.genfromtxt(f"{at}.csv", delimiter=",", skip_header=1)[:, 1]
+        np.testing.assert_allclose(column, data.values[0], rtol=1e-6)
+
+
+def test_arrays_that_are_no_table(run, tables, rec):
+    code, _, complaints = run("convert", "m.zarr", "out.csv", "--array", "spikes")
+    assert code == 1
+    assert "no array 'spikes' in it" in complaints
+    assert "there are traces/dfof, traces/traces, events/events." in complaints
+    for wrong in (("--array", "events", "--group", "traces"), ("--array", "traces/")):
+        assert run("convert", "m.zarr", "out.csv", *wrong)[0] == 1
+    assert run("convert", "m.zarr", "out.tif", "--array", "traces")[0] == 2
+    assert not os.path.exists("out.csv")
 
 
 def test_a_recording_for_suite2p(run, rec):
@@ -457,6 +502,16 @@ def test_verify_of_what_is_no_store(run, rec):
         assert (code, out) == (1, "")
         assert complaints.startswith("calscipy: error: ")
         assert complaints.count("\n") == 1
+
+
+def test_verify_says_that_it_is_something_else(run, rec):
+    tifffile.imwrite("conv.tif", np.zeros((5, 8, 8), "u2"))
+    code, out, complaints = run("verify", "conv.tif")
+    assert (code, out) == (1, "")
+    assert "conv.tif: this file is no store of calscipy" in complaints
+    assert "no checksums" in complaints
+    assert "there is no store" in run("verify", "nowhere")[2]
+    assert "there is no zarr.json in it" in run("verify", rec)[2]
 
 
 # -- clean ---------------------------------------------------------------------------------------

@@ -7,10 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from calscipy.testing import write_recording
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("sphinx", "myst_nb", "numpydoc", "pydata_sphinx_theme", "bokeh", "panel")
@@ -36,7 +33,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-6000:]
     built = {path.relative_to(tmp_path / "html") for path in (tmp_path / "html").rglob("*.html")}
-    hidden = [page for page in PAGES if page.parts[0] not in ("_build", "_examples")]
+    hidden = [page for page in PAGES if page.parts[0] != "_build"]
     assert not {page.with_suffix(".html") for page in hidden} - built
     methods = (tmp_path / "html" / "reference" / "methods.html").read_text(encoding="utf-8")
     for verb in ("gaussian_filter", "dfof", "events", "to_trials", "extract"):
@@ -51,12 +48,6 @@ def test_no_page_holds_code_that_does_not_run(page):
 
 def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    truth = write_recording("TSeries-001", frames=300, channels=("Ch1", "Ch2"), neurons=4)
-    cells = [np.nonzero(truth.labels.values == neuron) for neuron in (1, 2, 3, 4)]
-    stat = [{"ypix": y, "xpix": x, "lam": np.ones(y.size, "f4")} for y, x in cells]
-    folder = tmp_path / "suite2p" / "plane0"
-    folder.mkdir(parents=True)
-    np.save(folder / "stat.npy", np.array(stat, dtype=object))
     names: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert blocks

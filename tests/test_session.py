@@ -146,6 +146,15 @@ def test_every_variable_is_an_attribute(cells):
         cs.ImagingSession(tree).neuropil  # noqa: B018
 
 
+def test_what_is_missing_is_named_with_how_it_is_made(session):
+    with pytest.raises(
+        AttributeError, match=r"no 'traces'; .* first: session\.cs\.extract\(rois\)"
+    ):
+        session.cs.dfof()
+    with pytest.raises(AttributeError, match=r"first: session\.cs\.dfof\(\)"):
+        session.dfof  # noqa: B018
+
+
 def test_traces_of_the_same_frames_at_another_rate_are_noticed(session):
     frames = session.movie.sizes["frames"]
     traces = cs.from_numpy(np.ones((2, frames)), frame_rate=15.49)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -18,6 +17,7 @@ from calscipy.attaching.results import (
 )
 from calscipy.errors import ArgumentError
 from calscipy.history import append, history_line
+from calscipy.io.paths import local_path
 
 if TYPE_CHECKING:
     from calscipy.session import ImagingSession
@@ -89,7 +89,7 @@ def attach(
     """
     tree = session.tree
     movie = trees.variable(tree, model.MOVIE, model.MOVIE)
-    results = open_results(Path(path), program, model.frame_rate(movie, VERB))
+    results = open_results(local_path(path), program, model.frame_rate(movie, VERB))
     require_same_frames(results, movie)
     warn_of_another_source(results, movie)
     here = [name for name in (*results.tree.children, model.EVENTS) if name in tree.children]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calscipy.blocks.device import is_cupy, on_host
+from calscipy.blocks.device import INSTALL_CUPY, is_cupy, on_host
 from calscipy.errors import DeviceError
 
 
@@ -39,8 +39,7 @@ def taking_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
             import cupy
         except ImportError as error:
             raise DeviceError(
-                "functions of CuPy need CuPy, which is not installed. Install "
-                "calscipy[gpu-cuda12] or calscipy[gpu-cuda13] on a machine with a GPU."
+                f"functions of CuPy need CuPy, which is not installed. {INSTALL_CUPY}"
             ) from error
 
         def sent(value: Any) -> Any:

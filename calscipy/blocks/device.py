@@ -10,6 +10,12 @@ import scipy.ndimage
 from calscipy.errors import DeviceError, DeviceWarning, warn
 from calscipy.options import Device, get_option
 
+# The packages of pyproject.toml's extras with their bounds, which a test compares.
+INSTALL_CUPY = (
+    'On a machine with a GPU install it with: pip install "cupy-cuda12x>=14" (for a driver of CUDA '
+    '12) or "cupy-cuda13x>=14" (CUDA 13).'
+)
+
 
 def is_cupy(array: Any) -> bool:
     """Tell whether an array lives on a GPU, without importing CuPy."""
@@ -68,7 +74,6 @@ def resolve_device(device: Device | None) -> str:
         warn("no usable GPU was found; running on the CPU.", DeviceWarning)
         return "cpu"
     raise DeviceError(
-        "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. Install "
-        "calscipy[gpu-cuda12] or calscipy[gpu-cuda13] on a machine with a GPU, or use "
-        "device='auto' or 'cpu'."
+        "device='gpu' was asked for, but CuPy with a CUDA GPU was not found. "
+        f"{INSTALL_CUPY} Or use device='auto' or 'cpu'."
     )

@@ -14,6 +14,7 @@ from types import FrameType
 from calscipy._version import __version__
 from calscipy.cli import convert, info, stores
 from calscipy.cli.info import demo_summary, machine_facts
+from calscipy.cli.wording import for_shells, one_line
 from calscipy.errors import CalscipyError, CalscipyWarning
 from calscipy.options import set_options
 
@@ -26,7 +27,7 @@ DONE, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: done. 1: it could not be done, for the reason on the standard error output, in one line.
+    0: done. 1: it could not be done, for the reason on the standard error output.
     2: the command line was wrong. 130 and 143: it was interrupted (Ctrl-C) or told to end.
     """
     arguments = _parser().parse_args(argv)
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="calscipy",
         description="Calcium imaging on labelled, lazy arrays.",
-        epilog="Exit codes: 0 done, 1 could not be done (one line says why), 2 wrong usage.",
+        epilog="Exit codes: 0 done, 1 could not be done (a message says why), 2 wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"calscipy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -85,10 +86,10 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _complain(kind: str, message: object, text: str | None = None) -> None:
-    """Write one line: a message, and what was noted on it on the way."""
+    """Write a message, and what was noted on it on the way; one line but for lists."""
     parts = [str(message) if text is None else text, *getattr(message, "__notes__", ())]
     line = ". ".join(part.rstrip(".") for part in parts) if len(parts) > 1 else parts[0]
-    print(f"calscipy: {kind}: {' '.join(line.split())}", file=sys.stderr)
+    print(f"calscipy: {kind}: {one_line(for_shells(line))}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

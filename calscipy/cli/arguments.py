@@ -1,9 +1,49 @@
-"""Numbers on the command line, checked before anything is done."""
+"""What is given on the command line, checked before anything is done."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from typing import Any
+
+# Options of `ImagingSession.open` by their names on the command line; it refuses those that do not
+# fit what it opens.
+READING = {
+    "frame_rate": "--frame-rate",
+    "channels": "--channels",
+    "planes": "--planes",
+    "microns_per_pixel": "--microns-per-pixel",
+    "cycles": "--cycles",
+    "frames": "--frames",
+    "y": "--height",
+    "x": "--width",
+    "dtype": "--dtype",
+}
+
+
+def add_reading(command: argparse.ArgumentParser) -> Any:
+    """Add the options on what is read, and return their group."""
+    group = command.add_argument_group("what is read", "for what the files do not say")
+
+    def add(name: str, **how: Any) -> None:
+        group.add_argument(READING[name], dest=name, **how)
+
+    add("frame_rate", type=rate, metavar="HZ", help="frames (volumes) per second, such as 15.49")
+    add("channels", type=count_or_names, metavar="N", help="how many channels, or names A,B")
+    add("planes", type=count, metavar="N", help="how many planes")
+    add("microns_per_pixel", type=micrometers, nargs=2, metavar=("Y", "X"), help="size of a pixel")
+    add("cycles", type=counts, metavar="N,N", help="only these cycles (PrairieView)")
+    add("frames", type=count, metavar="N", help="images in a binary file without its JSON file")
+    add("y", type=count, metavar="N", help="rows of an image in it")
+    add("x", type=count, metavar="N", help="columns of an image in it")
+    add("dtype", metavar="TYPE", help="type of a value in it, such as uint16")
+    return group
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options on what is read that were given, as `ImagingSession.open` takes them."""
+    given = {name: getattr(arguments, name) for name in READING}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def rate(text: str) -> float:

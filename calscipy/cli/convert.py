@@ -14,24 +14,13 @@ from typing import Any
 import numpy as np
 
 from calscipy import model
-from calscipy.cli.arguments import (
-    count,
-    count_or_names,
-    counts,
-    factor,
-    gigabytes,
-    micrometers,
-    rate,
-)
+from calscipy.cli.arguments import add_reading, factor, gigabytes, reading
 from calscipy.cli.formats import FORMATS, Conversion, Format, format_of, names
 from calscipy.errors import ArgumentError, CalscipyError, first_few
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.session import ImagingSession
 
-# Options of `ImagingSession.open`, passed on if they are given; it refuses those that do not fit.
-_READING = (
-    "frame_rate", "channels", "planes", "microns_per_pixel", "cycles", "frames", "y", "x", "dtype",
-)  # fmt: skip
 _SELECTING = {"channel": model.CHANNEL, "plane": model.PLANE}
 _WRITING = {
     "resume": "--resume",
@@ -43,6 +32,7 @@ _WRITING = {
     "functional_channel": "--functional-channel",
     "halve": "--halve",
     "scale": "--scale",
+    "array": "--array",
 }
 
 
@@ -58,31 +48,22 @@ def add_command(commands: Any) -> None:
         epilog="Formats: "
         + "; ".join(f"{f.name} ({', '.join(f.suffixes) or 'a folder'}): {f.what}" for f in FORMATS),
     )
-    convert.add_argument("source", type=Path, metavar="IN", help="whatever calscipy opens")
-    convert.add_argument("target", type=Path, metavar="OUT", help="what does not exist yet")
+    convert.add_argument("source", type=local_path, metavar="IN", help="whatever calscipy opens")
+    convert.add_argument("target", type=local_path, metavar="OUT", help="what does not exist yet")
     convert.add_argument(
         "--format", choices=names(), help="by default what the ending of OUT stands for"
     )
     convert.add_argument("--json", action="store_true", help="write the result as JSON")
-    _add_reading(convert.add_argument_group("what is read"))
+    _add_reading(convert)
     _add_writing(convert.add_argument_group("how it is written"))
     convert.set_defaults(run=_convert, wrong_usage=convert.error)
 
 
-def _add_reading(group: Any) -> None:
-    add = group.add_argument
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    add = add_reading(command).add_argument
     many = "(may be repeated)"
     add("--channel", action="append", metavar="NAME", help=f"only this channel {many}")
     add("--plane", action="append", type=int, metavar="N", help=f"only this plane {many}")
-    add("--frame-rate", type=rate, metavar="HZ", help="frames per second, where it is not known")
-    add("--channels", type=count_or_names, metavar="N", help="their number, or names A,B; likewise")
-    add("--planes", type=count, metavar="N", help="their number, likewise")
-    add("--microns-per-pixel", type=micrometers, nargs=2, metavar=("Y", "X"), help="likewise")
-    add("--cycles", type=counts, metavar="N,N", help="only these cycles (PrairieView)")
-    add("--frames", type=count, metavar="N", help="images in a binary file without its JSON file")
-    add("--height", dest="y", type=count, metavar="N", help="rows of an image in it")
-    add("--width", dest="x", type=count, metavar="N", help="columns of an image in it")
-    add("--dtype", metavar="TYPE", help="type of a value in it, such as uint16")
 
 
 def _add_writing(group: Any) -> None:
@@ -103,6 +84,7 @@ def _add_writing(group: Any) -> None:
         metavar="NAME",
         help="zarr, netcdf, nwb, csv: only this group, such as movie or traces (may be repeated)",
     )
+    add("--array", metavar="NAME", help="csv: this array, such as traces or dfof")
     add(
         "--max-file-size",
         dest="max_file_bytes",
@@ -112,7 +94,7 @@ def _add_writing(group: Any) -> None:
     )
     add(
         "--metadata",
-        type=Path,
+        type=local_path,
         metavar="JSON",
         help="nwb: file with what the standard needs, by the names of the arguments of to_nwb",
     )
@@ -151,6 +133,7 @@ def _convert(arguments: argparse.Namespace) -> None:
             "output": str(written.absolute()),
             "format": chosen.name,
             "groups": list(session.tree.children),
+            "array": job.array,
             "bytes_in_memory": int(session.tree.nbytes),
             "bytes": nbytes,
             "seconds": round(seconds, 6),
@@ -161,6 +144,8 @@ def _convert(arguments: argparse.Namespace) -> None:
         speed = session.tree.nbytes / max(seconds, 1e-9) / 1e6
         print(f"{written}  {chosen.name}, {nbytes / 1e6:.1f} MB, {seconds:.1f} s "
               f"({speed:.0f} MB/s)")  # fmt: skip
+        for line in job.notes:
+            print(f"  {line}")
 
 
 def _is_unfinished(target: Path) -> bool:
@@ -189,8 +174,7 @@ def _settings(arguments: argparse.Namespace, chosen: Format) -> dict[str, Any]:
 
 def _selected(arguments: argparse.Namespace) -> tuple[ImagingSession, bool]:
     """Open what is to be converted and select from it; tell whether that is all of it."""
-    given = {name: getattr(arguments, name) for name in _READING}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = reading(arguments)
     session = ImagingSession.open(arguments.source, **options)
     selection = {
         dim: _one_or_many(getattr(arguments, name))

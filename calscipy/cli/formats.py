@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from calscipy.cli.progress import Lines, task_lines
 from calscipy.errors import ArgumentError, first_few
 from calscipy.io.output import require_free
 from calscipy.session import ImagingSession
-from calscipy.trees import group, latest
+from calscipy.trees import group, latest, variable
 
 
-@dataclass(frozen=True)
+@dataclass
 class Conversion:
     """What is to be written, where and how.
 
@@ -37,6 +37,10 @@ class Conversion:
         Whether all of the source is in it, as it was opened.
     settings : dict
         What was asked for beside that, by the names of the options.
+    array : str, optional
+        The one array that a writer has chosen, ``group/name``; set by the writer.
+    notes : list of str
+        What a writer wants to be said beside the file and its size.
     """
 
     session: ImagingSession
@@ -44,6 +48,8 @@ class Conversion:
     target: Path
     whole: bool
     settings: dict[str, Any]
+    array: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -147,21 +153,60 @@ def _json_object(file: Path) -> dict[str, Any]:
     return found
 
 
+TABLES = (model.TRACES, model.EVENTS, model.VOLTAGE, model.STIMULUS)
+
+
 def _csv(job: Conversion) -> object:
-    """Write the group that was asked for, or the first one that a table can hold."""
+    """Write what was asked for, or the latest of the first group that a table can hold."""
+    place, name = _table(job)
     tree = job.session.tree
-    asked = job.settings.get("groups")
-    tables = (model.TRACES, model.EVENTS, model.VOLTAGE, model.STIMULUS)
-    if asked is not None and len(asked) != 1:
-        raise ArgumentError(f"a CSV file holds one group, not {first_few(asked)}. Write one each.")
-    chosen = next((name for name in asked or tables if name in tree.children), None)
-    if chosen is None:
+    data = group(tree, place) if name is None else variable(tree, place, name)
+    written = _written(job, "calscipy.io.csv:to_csv", data, {})
+    job.array = place if name is None else f"{place}/{name}"
+    sizes = " x ".join(f"{size} {dim}" for dim, size in data.sizes.items())
+    beside = Path(str(written)).with_suffix(".json").name
+    job.notes.append(f"{name or place} ({sizes}); labels and units in {beside}")
+    others = [other for other in _arrays(tree) if other != job.array]
+    if others:
+        job.notes.append(f"not written: {', '.join(others)}; choose one with --array NAME")
+    return written
+
+
+def _arrays(tree: xr.DataTree) -> list[str]:
+    """Name what a table can hold, ``group/name``; stimuli are one table."""
+    return [
+        place if place == model.STIMULUS else f"{place}/{name}"
+        for place in TABLES
+        if place in tree.children
+        for name in (
+            [place] if place == model.STIMULUS else sorted(map(str, tree[place].data_vars))
+        )
+    ]
+
+
+def _table(job: Conversion) -> tuple[str, str | None]:
+    """Return the group and the name of the array to write; no name for a whole group."""
+    tree, groups = job.session.tree, job.settings.get("groups")
+    if groups is not None and len(groups) != 1:
+        raise ArgumentError(f"a CSV file holds one group, not {first_few(groups)}. Write one each.")
+    asked = job.settings.get("array")
+    there = [place for place in groups or TABLES if place in tree.children]
+    if not there:
         raise ArgumentError(
-            f"{job.source}: no {' or '.join(asked or tables)} in it to write as a table; it has "
+            f"{job.source}: no {' or '.join(groups or TABLES)} in it to write as a table; it has "
             f"{sorted(tree.children)}."
         )
-    data = group(tree, chosen) if chosen == model.STIMULUS else latest(tree, chosen)
-    return _written(job, "calscipy.io.csv:to_csv", data, {})
+    if asked is not None:
+        found = [one.partition("/")[::2] for one in _arrays(tree)]
+        for place, name in found:
+            if place in there and asked in (name or place, f"{place}/{name}"):
+                return place, name or None
+        raise ArgumentError(
+            f"{job.source}: no array {asked!r} in it to write as a table; there are "
+            f"{', '.join(_arrays(tree))}."
+        )
+    place = there[0]
+    return place, None if place == model.STIMULUS else str(latest(tree, place).name)
 
 
 def _written(job: Conversion, function: str, data: Any, settings: dict[str, Any]) -> object:
@@ -182,7 +227,8 @@ FORMATS = (
            _images("calscipy.io.binary_writer:to_binary")),
     Format("netcdf", (".nc", ".h5", ".hdf5"), "everything, netCDF in HDF5", _netcdf, ("groups",)),
     Format("nwb", (".nwb",), "everything that NWB has a place for", _nwb, ("groups", "metadata")),
-    Format("csv", (".csv",), "traces, events, voltage or stimuli as a table", _csv, ("groups",)),
+    Format("csv", (".csv",), "traces, events, voltage or stimuli as a table", _csv,
+           ("groups", "array")),
     Format("suite2p", (), "the movie, in a folder ready for suite2p",
            _images("calscipy.io.suite2p.writing:to_suite2p"),
            ("functional_channel", "halve", "scale")),

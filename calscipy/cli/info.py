@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import xarray as xr
 
 from calscipy import model
 from calscipy._version import __version__
-from calscipy.cli.arguments import rate
+from calscipy.cli.arguments import add_reading, reading
 from calscipy.errors import TimeAxisError
+from calscipy.io.paths import local_path
 from calscipy.representation import session_facts
 from calscipy.session import ImagingSession
 
@@ -39,7 +41,7 @@ def add_commands(commands: Any) -> None:
     )
     preview.add_argument(
         "--output",
-        type=Path,
+        type=local_path,
         metavar="PNG",
         help="file to write, which must not exist (default: NAME-preview.png)",
     )
@@ -47,14 +49,12 @@ def add_commands(commands: Any) -> None:
 
     for command in (info, preview):
         command.add_argument(
-            "path", type=Path, metavar="PATH", help="PrairieView folder or XML, TIFF, zarr store"
+            "path",
+            type=local_path,
+            metavar="PATH",
+            help="PrairieView folder or XML, TIFF, zarr store, or whatever else calscipy opens",
         )
-        command.add_argument(
-            "--frame-rate",
-            type=rate,
-            metavar="HZ",
-            help="frames per second of a TIFF, which does not say it",
-        )
+        add_reading(command)
 
     demo = commands.add_parser(
         "demo",
@@ -66,7 +66,7 @@ def add_commands(commands: Any) -> None:
     )
     demo.add_argument(
         "--folder",
-        type=Path,
+        type=local_path,
         default=Path("calscipy-demo"),
         help="new folder for everything (default: %(default)s)",
     )
@@ -74,8 +74,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    options = {} if arguments.frame_rate is None else {"frame_rate": arguments.frame_rate}
-    session = ImagingSession.open(arguments.path, **options)
+    session = ImagingSession.open(arguments.path, **reading(arguments))
     if arguments.json:
         facts = {"path": str(arguments.path.absolute()), **machine_facts(session)}
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
@@ -166,14 +165,15 @@ def _group(dataset: xr.Dataset) -> dict[str, Any]:
 def _preview(arguments: argparse.Namespace) -> None:
     from calscipy.plotting import preview
 
-    written = preview(arguments.path, arguments.output, frame_rate=arguments.frame_rate)
+    written = preview(arguments.path, arguments.output, **reading(arguments))
     print(f"preview written to {written}")
 
 
 def _demo(arguments: argparse.Namespace) -> None:
     from calscipy.demo import run_demo
 
-    result = run_demo(arguments.folder, report=print, progress=sys.stderr.isatty())
+    said_at_once = functools.partial(print, flush=True)
+    result = run_demo(arguments.folder, report=said_at_once, progress=sys.stderr.isatty())
     print(demo_summary(result))
 
 

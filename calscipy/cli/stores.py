@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from calscipy.cli.arguments import days
+from calscipy.io.paths import local_path
 from calscipy.io.store.clean import Leftover, clean, find_stages
 from calscipy.io.store.verify import verify_store
 
@@ -22,7 +22,9 @@ def add_commands(commands: Any) -> None:
             "The exit code is 1 if a file is missing, cut, changed or not of the store."
         ),
     )
-    verify.add_argument("store", type=Path, metavar="STORE", help="zarr store, folder or zip file")
+    verify.add_argument(
+        "store", type=local_path, metavar="STORE", help="zarr store, folder or zip file"
+    )
     verify.set_defaults(run=_verify)
 
     cleaning = commands.add_parser(
@@ -33,7 +35,9 @@ def add_commands(commands: Any) -> None:
             "what bears calscipy's marks and nobody works on: saving again then starts anew."
         ),
     )
-    cleaning.add_argument("folder", type=Path, metavar="FOLDER", help="where stores were saved")
+    cleaning.add_argument(
+        "folder", type=local_path, metavar="FOLDER", help="where stores were saved"
+    )
     cleaning.add_argument("--remove", action="store_true", help="remove what is abandoned")
     cleaning.add_argument(
         "--older-than",

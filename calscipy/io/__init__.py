@@ -19,6 +19,7 @@ from calscipy.io.caiman import is_caiman, open_caiman
 from calscipy.io.chunks import Chunks, chunk_movie
 from calscipy.io.netcdf import is_netcdf, open_netcdf
 from calscipy.io.nwb import is_nwb, open_nwb
+from calscipy.io.paths import local_path
 from calscipy.io.prairieview.linescan import chunk_line_scans
 from calscipy.io.prairieview.voltage import chunk_voltage
 from calscipy.io.store.remote_place import is_remote
@@ -40,12 +41,14 @@ def open_path(
     """
     if is_remote(path):
         return store.open_store(path, chunks=chunks, **options)
-    path = Path(path)
+    path = local_path(path)
     kind = _opener(path)
     unknown = sorted(set(options) - set(kind.options))
     if unknown:
+        why = f" {kind.states}" if kind.states and STATED & set(unknown) else ""
         raise ArgumentError(
-            f"{path}: open takes the options {('chunks', *kind.options)} here, got {unknown}."
+            f"{path}: open takes the options {('chunks', *kind.options)} for {kind.name}, got "
+            f"{unknown}.{why}"
         )
     if kind.chunks:
         return kind.open(path, chunks=chunks, **options)
@@ -59,6 +62,10 @@ def open_path(
         groups[model.MOVIE].attrs |= {model.LATEST_ATTR: model.MOVIE}
     return xr.DataTree.from_dict(groups)
 
+
+_NPZ = ".npz"  # several arrays, each with a name
+
+STATED = {"frame_rate", "channels", "planes", "microns_per_pixel"}  # options for what files lack
 
 _CHUNKERS: dict[str, Callable[[xr.Dataset, Chunks], xr.Dataset]] = {
     model.MOVIE: chunk_movie,
@@ -76,6 +83,7 @@ class Format:
     open: Callable[..., xr.DataTree]
     options: tuple[str, ...] = ()
     chunks: bool = False  # the file has blocks of its own, which its opener knows
+    states: str = ""  # why it takes none of STATED, a sentence
 
 
 def _opener(path: Path) -> Format:
@@ -86,8 +94,26 @@ def _opener(path: Path) -> Format:
             return one
     raise RecordingError(
         f"{path}: calscipy does not know this {'folder' if path.is_dir() else 'file'}. It opens "
-        f"{', '.join(one.name for one in FORMATS)}."
+        f"{', '.join(one.name for one in FORMATS)}. {_how_to_label(path)}"
     )
+
+
+def _how_to_label(path: Path) -> str:
+    """Say how numbers that another program wrote become a movie or traces."""
+    file = _numpy_file(path)
+    load = "array" if file is None else f"numpy.load({str(file)!r})"
+    if file is not None and file.suffix.lower() == _NPZ:
+        load += "['NAME']"
+    return (
+        "Arrays of other programs become a movie or traces with "
+        f"calscipy.from_numpy({load}, frame_rate=...), in Hz."
+    )
+
+
+def _numpy_file(path: Path) -> Path | None:
+    """Return a file of NumPy's, or the first in a folder; None if there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return next((file for file in files if file.suffix.lower() in (".npy", _NPZ)), None)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -105,7 +131,10 @@ def _is_binary(path: Path) -> bool:
 
 
 def _is_prairieview(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() == ".xml"  # any folder: it says what is missing
+    if not path.is_dir():
+        return path.suffix.lower() == ".xml"
+    # Any folder: it says what is missing. But arrays alone are no recording that lacks its XML.
+    return any(path.glob("*.[xX][mM][lL]")) or _numpy_file(path) is None
 
 
 def _open_prairieview(path: Path, **options: Any) -> xr.DataTree:
@@ -120,6 +149,7 @@ FORMATS = (
         store.open_store,
         ("verify",),
         chunks=True,
+        states="They hold times, channels, planes and the size of pixels.",
     ),
     Format("folders of suite2p", is_suite2p, open_suite2p, ("frame_rate", "movie")),
     Format(
@@ -129,8 +159,21 @@ FORMATS = (
         ("frame_rate", "frames", "y", "x", "dtype", "channels", "planes", "microns_per_pixel"),
     ),
     Format("results of CaImAn (HDF5)", is_caiman, open_caiman, ("frame_rate",)),
-    Format("NWB files", is_nwb, open_nwb, ("movie", "segmentation"), chunks=True),
-    Format("netCDF files of calscipy", is_netcdf, open_netcdf, chunks=True),
+    Format(
+        "NWB files",
+        is_nwb,
+        open_nwb,
+        ("movie", "segmentation"),
+        chunks=True,
+        states="They state times, channels, planes and the size of pixels.",
+    ),
+    Format(
+        "netCDF files of calscipy",
+        is_netcdf,
+        open_netcdf,
+        chunks=True,
+        states="They hold times, channels, planes and the size of pixels.",
+    ),
     Format(
         "TIFF files and folders of them",
         _is_tiff,
@@ -142,5 +185,6 @@ FORMATS = (
         _is_prairieview,
         _open_prairieview,
         ("cycles", "check"),
+        states="The XML states times, channels, planes and the size of pixels.",
     ),
 )

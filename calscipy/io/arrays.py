@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import ArgumentError
+from calscipy.errors import ArgumentError, CalscipyWarning, warn
 from calscipy.io.movie_options import is_positive, pixel_coordinates, pixel_sizes
 
 _MOVIE_DIMS = {
@@ -16,6 +16,9 @@ _MOVIE_DIMS = {
     4: (model.FRAMES, model.CHANNEL, model.Y, model.X),
     5: model.MOVIE_DIMS,
 }
+
+_MANY_NEURONS = 500
+_NEURONS_PER_SAMPLE = 10  # more than that are samples by all odds
 
 
 def from_numpy(
@@ -55,12 +58,19 @@ def from_numpy(
     ArgumentError
         If the frame rate or the size of a pixel is not positive, or the dimensions do not fit.
 
+    Warns
+    -----
+    CalscipyWarning
+        If traces have so many more neurons than samples that they seem to be ``(time, neuron)``;
+        not where ``dims`` names the dimensions.
+
     Examples
     --------
     >>> movie = from_numpy(np.zeros((4, 2, 3), "uint16"), frame_rate=2)
     >>> movie.dims, movie.time.values.tolist()
     (('frames', 'y', 'x'), [0.0, 0.5, 1.0, 1.5])
     """
+    taken = dims is None
     array = array if hasattr(array, "dtype") else np.asarray(array)
     if not is_positive(frame_rate):
         raise ArgumentError(f"from_numpy needs frame_rate > 0 in Hz, got {frame_rate!r}")
@@ -71,6 +81,8 @@ def from_numpy(
             f"from_numpy needs one name for each of the {array.ndim} dimensions, got {dims}. "
             "Give them, for instance dims=('frames', 'plane', 'y', 'x')."
         )
+    if taken and array.ndim == 2:
+        _warn_if_transposed(array.shape)
     attrs = {"units": units, "long_name": "fluorescence"}
     if array.dtype == bool:
         attrs = {"units": "1", "long_name": "event onsets"}
@@ -91,3 +103,15 @@ def from_numpy(
     usual = {"movie": model.MOVIE, "events": model.EVENTS}
     kind = str(model.kind(data))
     return data.assign_coords(coords).rename(name or usual.get(kind, model.TRACES))
+
+
+def _warn_if_transposed(shape: tuple[int, int]) -> None:
+    """Warn of traces that seem to be ``(time, neuron)``."""
+    neurons, samples = shape
+    if neurons > _MANY_NEURONS and neurons > _NEURONS_PER_SAMPLE * samples:
+        warn(
+            f"from_numpy: the array of {neurons} x {samples} was taken for {neurons} neurons with "
+            f"{samples} samples each. If it has {samples} neurons, give array.T; if it is right, "
+            "dims=('neuron', 'time') says so.",
+            CalscipyWarning,
+        )

@@ -15,6 +15,7 @@ from calscipy.io.binary import LEADING, SUFFIX, labels_file
 from calscipy.io.binary_sizes import KEYS, Layout
 from calscipy.io.labels import labels_text
 from calscipy.io.output import new_file, require_free, require_space
+from calscipy.io.paths import local_path
 from calscipy.io.raw_blocks import RawBlocks, write_blocks
 
 
@@ -66,7 +67,7 @@ def to_binary(
     >>> open_binary(file)["movie/movie"].identical(movie)
     True
     """
-    target = Path(path)
+    target = local_path(path)
     data = _writable(data, target)
     beside, labels = target.with_suffix(".json"), labels_file(target)
     for file in (target, beside, labels):

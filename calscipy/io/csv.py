@@ -18,6 +18,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, DimensionError, first_few, warn
 from calscipy.io.labels import describe_labels, encode_attrs
 from calscipy.io.output import flush, new_file, progress_bar, require_free
+from calscipy.io.paths import local_path
 from calscipy.io.raw_blocks import RawBlocks, write_blocks
 from calscipy.options import get_option
 
@@ -82,7 +83,7 @@ def to_csv(
     0.0,1.0,2.0
     0.25,0.1,0.2
     """
-    target = Path(path)
+    target = local_path(path)
     if target.suffix.lower() != ".csv":
         raise ArgumentError(f"to_csv needs a file name that ends in .csv, got {str(path)!r}.")
     side = target.with_suffix(".json")

@@ -13,6 +13,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError, RoiError, first_few
+from calscipy.io.paths import local_path
 from calscipy.kernels.outlines import (
     Box,
     oval_mask,
@@ -103,7 +104,7 @@ def rois_from_imagej(
         )
     _require_plane(plane)
     names, found, pixels, total, longest = [], [], [], 0, 0
-    for where, name, data in _members(Path(path)):
+    for where, name, data in _members(local_path(path)):
         roi = _decoded(where, data)
         names.append(roi.name or name)
         if len(names[-1]) > MAX_NAME:

@@ -19,6 +19,7 @@ from calscipy.io.hdf5 import opened, root_has
 from calscipy.io.netcdf_form import decoded, decoded_attrs, encoded, encoded_attrs, in_order
 from calscipy.io.optional import optional
 from calscipy.io.output import new_file, progress_bar, require_space
+from calscipy.io.paths import local_path
 
 SUFFIXES = (".nc", ".h5", ".hdf5")
 VERSION_ATTR = "calscipy_version"
@@ -55,7 +56,7 @@ def to_netcdf(
     Raises
     ------
     MissingPackageError
-        Without h5netcdf: ``pip install "calscipy[hdf5]"``.
+        Without h5netcdf; it says how to install it.
     TargetExistsError
         If there is anything at ``path``.
     StoreError
@@ -77,7 +78,7 @@ def to_netcdf(
     >>> xr.open_datatree(file, engine="h5netcdf")["traces/traces"].values.tolist()
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
-    target = Path(path)
+    target = local_path(path)
     if target.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"to_netcdf needs a name that ends in .nc or .h5, got {str(path)!r}.")
     optional("h5netcdf", extra="hdf5", purpose="netCDF files")
@@ -124,9 +125,9 @@ def open_netcdf(path: str | os.PathLike[str], *, chunks: Chunks = "frames") -> x
     RecordingError
         If it is not one of ours, is damaged, or points into other files.
     MissingPackageError
-        Without h5py: ``pip install "calscipy[hdf5]"``.
+        Without h5py; it says how to install it.
     """
-    path = Path(path)
+    path = local_path(path)
     with opened(path) as file:
         attrs, extra = decoded_attrs(file, path)
         schema = attrs.get(model.SCHEMA_ATTR)

@@ -43,7 +43,7 @@ def to_pynapple(data: Any) -> Any:
     TimeAxisError
         If times are not in s or do not increase: pynapple would sort them.
     MissingPackageError
-        Without pynapple: ``pip install "calscipy[pynapple]"``.
+        Without pynapple; it says how to install it.
 
     Warns
     -----

@@ -14,7 +14,7 @@ from xarray.core import indexing
 from calscipy.blocks.memory import empty_block
 from calscipy.errors import FrameError
 from calscipy.io.prairieview.frames import FILL_VALUE
-from calscipy.io.tiff_directories import Form, follow, read_form
+from calscipy.io.tiff_directories import Form, follow, one_strip, read_form
 from calscipy.io.tiff_pages import AGAIN, PageStack, is_whole, require_plausible, stated_pages
 from calscipy.io.tiff_strict import kind_of, open_page, open_tifffile, strict_tifffile
 
@@ -86,6 +86,7 @@ class _OpenFile:
         self._stream: IO[bytes] | None = None
         self._form: Form | None = None
         self._tiff: Any = None
+        self._plain = b""  # how a page is stored whose pixels can be taken as they are
 
     def __enter__(self) -> _OpenFile:
         return self
@@ -107,6 +108,9 @@ class _OpenFile:
                     assert stack.offsets is not None
                     return self._raw(int(stack.offsets[page]))
                 offset = self._only_page() if stack.offsets is None else int(stack.offsets[page])
+                place = self._like_the_last(form, offset)
+                if place is not None:
+                    return self._raw(place)
                 found = open_page(self._tiff, form, offset, within)
                 if found.shape != stack.shape or found.dtype != stack.dtype:
                     raise ValueError(f"found {kind_of(found.shape, found.dtype)}")
@@ -117,6 +121,7 @@ class _OpenFile:
                 require_plausible(found, form.size)
                 if stack.offsets is None and stated_pages(self._tiff, found) > 1:
                     raise ValueError("it says that it holds more images, the first file does not")
+                self._remember(found, form, offset)
                 # One thread: dask has its own.
                 return np.asarray(found.asarray(maxworkers=1))
         except Exception as error:  # tifffile raises many kinds on damaged files
@@ -132,8 +137,31 @@ class _OpenFile:
             self._number, self._stream = -1, path.open("rb")
             self._form = read_form(self._stream)
             self._tiff = open_tifffile(self._stream, path.name, self._form)
-            self._number = number
+            self._number, self._plain = number, b""
         return self._form
+
+    def _remember(self, page: Any, form: Form, offset: int) -> None:
+        """Note how a page is stored if its pixels are bytes in one place."""
+        self._plain = b""
+        if page.is_final and page.compression == 1 and page.databytecounts == (self._image_bytes,):
+            assert self._stream is not None
+            found = one_strip(self._stream, form, offset)
+            if found is not None and found[1] == page.dataoffsets[0]:
+                self._plain = found[0]
+
+    def _like_the_last(self, form: Form, offset: int) -> int | None:
+        """Return where the pixels are of a page that is stored as the one before it."""
+        if not self._plain:
+            return None
+        assert self._stream is not None
+        found = one_strip(self._stream, form, offset)
+        if found is None or found[0] != self._plain or found[1] + self._image_bytes > form.size:
+            return None
+        return found[1]
+
+    @property
+    def _image_bytes(self) -> int:
+        return math.prod(self._stack.shape) * self._stack.dtype.itemsize
 
     def _only_page(self) -> int:
         assert self._stream is not None
@@ -148,6 +176,6 @@ class _OpenFile:
     def _raw(self, offset: int) -> np.ndarray:
         assert self._stream is not None
         self._stream.seek(offset)
-        data = self._stream.read(math.prod(self._stack.shape) * self._stack.dtype.itemsize)
+        data = self._stream.read(self._image_bytes)
         stored = self._stack.dtype.newbyteorder(self._tiff.byteorder)
         return np.frombuffer(data, stored).reshape(self._stack.shape)

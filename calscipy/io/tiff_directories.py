@@ -27,6 +27,9 @@ _TYPE_BYTES = {
 }  # fmt: skip
 _STRIP_TAGS = {273, 279, 324, 325}
 DESCRIPTION, SOFTWARE, ARTIST = 270, 305, 315
+_STRIP_OFFSETS = 273
+# Description, resolution, software, date and artist, which change nothing about the pixels.
+_WORDS = {DESCRIPTION, 282, 283, SOFTWARE, 306, ARTIST}
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,37 @@ def read_tags(stream: IO[bytes], form: Form, offset: int) -> dict[int, Tag]:
             )
         found.setdefault(code, Tag(kind, values, place, size))
     return found
+
+
+def one_strip(stream: IO[bytes], form: Form, offset: int) -> tuple[bytes, int] | None:
+    """Read how a page with one strip of pixels is stored, and where its pixels are.
+
+    Returns
+    -------
+    (bytes, int) or None
+        All tags but those that change nothing about the pixels, and the offset of these. Pages of
+        one file with the same tags are stored in the same way. None where there are several
+        strips, or a closer look is needed.
+    """
+    stream.seek(offset)
+    (count,) = form.count.unpack(_exactly(stream, form.count.size))
+    if not 0 < count <= MAX_TAGS:
+        return None
+    table = _exactly(stream, count * form.entry.size)
+    rest, place, step = [], 0, form.entry.size
+    for number, (code, kind, values, inside) in enumerate(form.entry.iter_unpack(table)):
+        if code == _STRIP_OFFSETS:
+            size = _TYPE_BYTES.get(kind, 0)
+            if values != 1 or place or kind not in (4, 16):
+                return None
+            place = int.from_bytes(inside[:size], "little" if form.order == "<" else "big")
+        elif code in _WORDS:
+            size = values * _TYPE_BYTES.get(kind, 1)
+            if size > len(inside) and form.link.unpack(inside)[0] + size > form.size:
+                return None
+        else:
+            rest.append(table[number * step : (number + 1) * step])
+    return (b"".join(rest), place) if place else None
 
 
 def read_text(stream: IO[bytes], tag: Tag | None, most: int | None = None) -> str:

@@ -18,6 +18,7 @@ from calscipy._version import __version__
 from calscipy.errors import ArgumentError, DimensionError
 from calscipy.io.ome_xml import TYPES, File, ome_xml
 from calscipy.io.output import new_file, new_folder, require_space
+from calscipy.io.paths import local_path
 from calscipy.io.raw_blocks import RawBlocks, values_of, write_blocks
 
 SUFFIXES = (".tif", ".tiff")
@@ -90,7 +91,7 @@ def to_tiff(
     >>> tifffile.imread(file).shape
     (2, 3, 4)
     """
-    target = Path(path)
+    target = local_path(path)
     _require_images(data)
     _require_name(target, max_file_bytes)
     stored = _stored_type(data.dtype, dtype)

@@ -129,7 +129,9 @@ def gaussian_smooth(data: xr.DataArray, *, sigma: float) -> xr.DataArray:
 
 @recorded
 def savgol(data: xr.DataArray, *, window: float, order: int) -> xr.DataArray:
-    """Smooth every trace or pixel along time with polynomials fitted around each sample [1]_.
+    """Smooth every trace or pixel along time with polynomials fitted around each sample.
+
+    The filter of Savitzky and Golay [1]_.
 
     Parameters
     ----------

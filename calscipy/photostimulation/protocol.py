@@ -14,6 +14,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError, first_few
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.io.photostimulation import (
     GalvoPointList,
     MarkPointSeriesElements,
@@ -76,7 +77,7 @@ class Protocol:
         TargetExistsError
             If one of them exists. Neither is written then.
         """
-        stem = Path(path)
+        stem = local_path(path)
         files = stem.with_name(f"{stem.name}.gpl"), stem.with_name(f"{stem.name}.xml")
         for file in files:
             require_free(file)

@@ -1,8 +1,9 @@
 """Figures of images, traces, events, trials and recordings.
 
 They are drawn with matplotlib but without pyplot, so they need no screen and leave the user's
-figures and settings alone. Notebooks show them; scripts save them with `save_figure`, or give axes
-or a figure of their own (``ax=``, ``figure=``). ``calscipy.plotting.interactive`` has pages.
+figures and settings alone. Notebooks show them; scripts save them with
+`calscipy.plotting.save_figure`, or give axes or a figure of their own (``ax=``, ``figure=``).
+``calscipy.plotting.interactive`` has pages.
 """
 
 from calscipy.plotting.images import plot_image

@@ -85,7 +85,7 @@ def plot_image(
     -------
     matplotlib.axes.Axes
         Its coordinates are pixels of the image, 0 being the middle of the first one. Save it with
-        ``save_figure(axes.figure, path)``.
+        ``calscipy.plotting.save_figure(axes.figure, path)``.
 
     Raises
     ------

@@ -63,7 +63,7 @@ def plot_movie(movie: xr.DataArray, *, title: str | None = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot: save it with ``save_figure(figure, path)``.
+        Not known to pyplot: save it with ``calscipy.plotting.save_figure(figure, path)``.
 
     Raises
     ------

@@ -55,7 +55,7 @@ def overview_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot: save it with ``save_figure(figure, path)``.
+        Not known to pyplot: save it with ``calscipy.plotting.save_figure(figure, path)``.
 
     Examples
     --------

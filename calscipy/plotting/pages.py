@@ -74,7 +74,8 @@ def plot_quality(
     -------
     matplotlib.figure.Figure
         A panel for each column of :func:`calscipy.quality`, and one for the traces of the highest,
-        the median and the lowest signal to noise. Save it with ``save_figure(figure, path)``.
+        the median and the lowest signal to noise. Save it with
+        ``calscipy.plotting.save_figure(figure, path)``.
 
     Examples
     --------
@@ -185,7 +186,7 @@ def plot_baseline(
     Returns
     -------
     matplotlib.figure.Figure
-        Save it with ``save_figure(figure, path)``.
+        Save it with ``calscipy.plotting.save_figure(figure, path)``.
 
     Raises
     ------

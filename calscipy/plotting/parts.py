@@ -14,6 +14,7 @@ import numpy as np
 
 from calscipy.errors import ArgumentError
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.plotting.style import FONT, GREY
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     >>> save_figure(Figure(), "empty.png").name
     'empty.png'
     """
-    target = Path(path)
+    target = local_path(path)
     require_png(target)
     drawn = io.BytesIO()
     # No software version in the file: the same data give the same bytes.

@@ -66,7 +66,7 @@ def plot_stimulus(
     -------
     matplotlib.figure.Figure
         Spirals are outlined in their size, points are crosses. Save it with
-        ``save_figure(figure, path)``.
+        ``calscipy.plotting.save_figure(figure, path)``.
 
     Raises
     ------

@@ -11,6 +11,7 @@ import dask
 from calscipy import model
 from calscipy.errors import RecordingError
 from calscipy.io.output import progress_bar
+from calscipy.io.paths import local_path
 from calscipy.plotting.movies import movie_figure
 from calscipy.plotting.parts import (
     add_axes,
@@ -76,10 +77,10 @@ def preview(
     >>> preview("TSeries-001").name
     'TSeries-001-preview.png'
     """
-    path = Path(path)
+    path = local_path(path)
     name = path.resolve().name
     stem = name if path.is_dir() and path.suffix != ".zarr" else path.resolve().stem
-    target = Path(f"{stem}-preview.png" if output is None else output)
+    target = local_path(f"{stem}-preview.png" if output is None else output)
     require_png(target)
     if frame_rate is not None:
         options["frame_rate"] = frame_rate

@@ -96,8 +96,8 @@ def plot_traces(
     Returns
     -------
     matplotlib.axes.Axes
-        Save it with ``save_figure(axes.figure, path)``. With ``interactive=True``, what
-        ``view_traces`` returns.
+        Save it with ``calscipy.plotting.save_figure(axes.figure, path)``. With
+        ``interactive=True``, what ``view_traces`` returns.
 
     Raises
     ------

@@ -81,8 +81,8 @@ def plot_trials(
     Returns
     -------
     matplotlib.figure.Figure
-        Save it with ``save_figure(figure, path)``. With ``interactive=True``, what
-        ``view_trials`` returns.
+        Save it with ``calscipy.plotting.save_figure(figure, path)``. With
+        ``interactive=True``, what ``view_trials`` returns.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def plot_voltage(
     Returns
     -------
     matplotlib.figure.Figure
-        One Axes for each signal. Save it with ``save_figure(figure, path)``.
+        One Axes for each signal. Save it with ``calscipy.plotting.save_figure(figure, path)``.
 
     Raises
     ------

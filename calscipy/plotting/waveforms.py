@@ -55,7 +55,7 @@ def plot_waveforms(
     Returns
     -------
     matplotlib.axes.Axes
-        Save it with ``save_figure(axes.figure, path)``.
+        Save it with ``calscipy.plotting.save_figure(axes.figure, path)``.
 
     Raises
     ------

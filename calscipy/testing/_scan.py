@@ -10,6 +10,8 @@ from typing import get_args
 
 import numpy as np
 
+from calscipy.io.paths import local_path
+
 from ._files import FileWriter
 from ._scene import Dynamics, Plan, make_scene
 from ._truth import GroundTruth, describe
@@ -140,7 +142,7 @@ def write_recording(
     >>> float(truth.times[-1]), truth.dfof.dims
     (0.633333333333333, ('neuron', 'time'))
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     height, width = shape
     microns = np.broadcast_to(np.asarray(microns_per_pixel, float), (2,)).tolist()
     positive = {

@@ -189,7 +189,7 @@ def test_pages_that_would_be_too_large_are_refused(data, tmp_path, monkeypatch):
 
 def test_a_missing_extra_is_named(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "bokeh", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "calscipy\[plot\]"'):
+    with pytest.raises(MissingPackageError, match=r'pip install "bokeh>=[\d.]+" "panel>=[\d.]+"'):
         view_traces(data)
 
 

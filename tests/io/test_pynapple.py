@@ -168,10 +168,10 @@ def test_epochs_of_one_sample_never_lose_it():
         to_pynapple(traces(pause=1))
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
     monkeypatch.setattr(optional.importlib, "import_module", missing)
-    with pytest.raises(optional.MissingPackageError, match=r'"calscipy\[pynapple\]"'):
+    with pytest.raises(optional.MissingPackageError, match=r'pip install "pynapple>=[\d.]+"'):
         to_pynapple(traces())

@@ -21,7 +21,7 @@ from calscipy.errors import (
     FrameError,
     RecordingError,
 )
-from calscipy.io import tiff
+from calscipy.io import tiff, tiff_array
 from calscipy.io.tiff import open_tiff
 
 SHAPE = (24, 40)
@@ -695,3 +695,36 @@ def test_tifffile_stays_quiet(tmp_path, caplog):
     with pytest.raises(FrameError):
         movie(tmp_path / "a.tif")
     assert not caplog.records
+
+
+@pytest.mark.parametrize("form", [{}, {"bigtiff": True}, {"byteorder": ">"}], ids=str)
+def test_pages_stored_alike_are_parsed_once(tmp_path, monkeypatch, form):
+    pages = np.random.default_rng(0).integers(0, 999, (9, 5, 6)).astype("u2")
+    with tifffile.TiffWriter(tmp_path / "m.tif", **form) as file:
+        for number, page in enumerate(pages):
+            how = {"compression": "zlib"} if number == 4 else {}
+            file.write(page, description="x" * 40 * number, metadata=None, contiguous=False, **how)
+    parsed = []
+    original = tiff_array.open_page
+    monkeypatch.setattr(
+        tiff_array, "open_page", lambda *given: parsed.append(given[-1]) or original(*given)
+    )
+    found = movie(tmp_path / "m.tif")
+    np.testing.assert_array_equal(found.values, pages)
+    assert parsed == [0, 4, 5]  # the first, the compressed one, and the one after it
+
+
+def test_a_page_that_is_stored_alike_but_lies_beyond_the_end_is_damaged(tmp_path):
+    pages = np.random.default_rng(0).integers(0, 999, (4, 5, 6)).astype("u2")
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for page in pages:
+            file.write(page, photometric="minisblack", metadata=None, contiguous=False)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        tag = file.pages[2].tags["StripOffsets"]
+    with open(tmp_path / "m.tif", "r+b") as file:
+        file.seek(tag.valueoffset)
+        file.write((2**31).to_bytes(4, "little"))
+    found = movie(tmp_path / "m.tif")
+    np.testing.assert_array_equal(found[:2].values, pages[:2])
+    with pytest.raises(FrameError, match="page 3 cannot be read"):
+        found.values  # noqa: B018

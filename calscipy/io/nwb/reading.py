@@ -14,6 +14,7 @@ from calscipy.io.hdf5 import opened, root_has
 from calscipy.io.netcdf_form import blocks_of
 from calscipy.io.nwb.carried import restored_session
 from calscipy.io.nwb.foreign import VERSION_ATTR, read_foreign
+from calscipy.io.paths import local_path
 
 SUFFIX = ".nwb"
 
@@ -57,7 +58,7 @@ def open_nwb(
     RecordingError
         If it is not NWB, is damaged, points into other files, or holds nothing of these.
     MissingPackageError
-        Without h5py: ``pip install "calscipy[nwb]"``.
+        Without h5py; it says how to install it.
 
     Notes
     -----
@@ -66,7 +67,7 @@ def open_nwb(
     with all else about the session in the attribute ``nwb``. Values that NWB converts
     (``conversion``, ``offset``) are converted.
     """
-    path = Path(path)
+    path = local_path(path)
     with opened(path, extra="nwb") as file:
         if VERSION_ATTR not in file.attrs:
             raise RecordingError(

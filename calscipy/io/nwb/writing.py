@@ -16,6 +16,7 @@ from calscipy.io.nwb.content import Content, Fill, missing_rois
 from calscipy.io.nwb.facts import collect
 from calscipy.io.optional import optional
 from calscipy.io.output import new_file, require_space
+from calscipy.io.paths import local_path
 from calscipy.io.raw_blocks import RawBlocks, write_blocks
 
 SUFFIX = ".nwb"
@@ -93,7 +94,7 @@ def to_nwb(
     ArgumentError
         With the list of everything that is missing.
     MissingPackageError
-        Without pynwb: ``pip install "calscipy[nwb]"``.
+        Without pynwb; it says how to install it.
     TargetExistsError
         If there is anything at ``path``.
     StoreError
@@ -127,7 +128,7 @@ def to_nwb(
     calscipy.errors.ArgumentError: NWB demands what neither the recording nor the call tells:
     - session_description: ...
     """
-    target = Path(path)
+    target = local_path(path)
     if target.suffix.lower() != SUFFIX:
         raise ArgumentError(f"to_nwb needs a file name that ends in .nwb, got {str(path)!r}.")
     tree = chosen_groups(session, groups, "to_nwb")

@@ -12,6 +12,7 @@ import tifffile
 
 from calscipy import model
 from calscipy.errors import ArgumentError, CalscipyWarning, RecordingError, first_few, warn
+from calscipy.io.paths import local_path
 from calscipy.io.prairieview import find_master, is_master
 from calscipy.io.prairieview.dataset import open_tree
 from calscipy.io.prairieview.frames import quiet_tifffile
@@ -78,7 +79,7 @@ def imaging_content(path: str | os.PathLike[str], *, volumes: bool | None = None
     >>> found.channels, found.planes, found.frames, found.height, found.width
     (('Ch2',), 2, 5, 8, 12)
     """
-    path = Path(path)
+    path = local_path(path)
     if path.is_dir() and not any(map(is_master, path.iterdir())):
         content = content_from_names(path, volumes=volumes)
         warn(

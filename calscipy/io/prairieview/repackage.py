@@ -26,6 +26,7 @@ from calscipy.errors import (
 )
 from calscipy.io.chunks import frames_per_chunk
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.io.prairieview import find_master
 from calscipy.io.prairieview.dataset import open_tree
 from calscipy.io.prairieview.validity import Check
@@ -92,14 +93,14 @@ def repackage(
     >>> np.array_equal(written, cs.ImagingSession.open(truth.folder).movie.sel(channel="Ch2"))
     True
     """
-    target = Path(out)
+    target = local_path(out)
     if target.suffix.lower() not in _SUFFIXES:
         raise ArgumentError(
             f"repackage: out must be the name of one file ending in {' or '.join(_SUFFIXES)}, "
             f"got {str(out)!r}. Give one name for each channel or plane to write them apart."
         )
     require_free(target)
-    movie = _selected(Path(path), channel, plane, cycles, check)
+    movie = _selected(local_path(path), channel, plane, cycles, check)
     with _stage(target) as stream, tifffile.TiffWriter(stream, bigtiff=True, ome=True) as writer:
         writer.write(
             _pages(movie),

@@ -94,8 +94,9 @@ def _read_plain(file: Path, settings: Path) -> xr.DataArray | None:
         SIGNAL: (SIGNAL, [signal.name for signal in signals]),
         UNITS: (SIGNAL, [signal.units for signal in signals]),
     }
-    values = (rows[:, 1:] * [signal.scale for signal in signals]).T
-    return xr.DataArray(values, coords, (SIGNAL, model.TIME), name=model.VOLTAGE)
+    scales = [signal.scale for signal in signals]
+    values = rows[:, 1:] if set(scales) == {1.0} else rows[:, 1:] * scales
+    return xr.DataArray(values.T, coords, (SIGNAL, model.TIME), name=model.VOLTAGE)
 
 
 def _texts(table: Table) -> Iterator[bytes]:

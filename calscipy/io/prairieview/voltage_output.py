@@ -15,6 +15,7 @@ from calscipy.errors import (
     first_few,
     warn,
 )
+from calscipy.io.paths import local_path
 from calscipy.io.prairieview.side_xml import (
     Link,
     child_text,
@@ -190,7 +191,7 @@ def read_voltage_output(path: Path) -> OutputExperiment:
     >>> read_voltage_output(path).waveforms[0].components[0].potential
     5.0
     """
-    path = Path(path)
+    path = local_path(path)
     root = parse_side_file(path, ROOT)
     rate = number_in(path, root, "UpdateRate", math.nan)
     if not (math.isfinite(rate) and rate > 0):

@@ -18,6 +18,7 @@ from typing import Literal
 
 from calscipy.errors import ArgumentError, StoreError
 from calscipy.io.output import PARTIAL
+from calscipy.io.paths import local_path
 from calscipy.io.store.contents import read_contents
 from calscipy.io.store.finish import OLD
 from calscipy.io.store.journal import JOURNAL, Journal
@@ -85,7 +86,7 @@ def find_stages(folder: str | os.PathLike[str]) -> list[Leftover]:
     >>> find_stages(".")
     []
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     if not folder.is_dir():
         raise StoreError(f"{folder}: there is no such folder.")
     with os.scandir(folder) as entries:

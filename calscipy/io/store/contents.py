@@ -11,6 +11,7 @@ from typing import Any
 from calscipy import model
 from calscipy._version import __version__
 from calscipy.errors import StoreError, first_few
+from calscipy.io.paths import local_path
 from calscipy.io.store.archive import Archive, is_archive
 from calscipy.io.store.claims import ArrayClaim, array_claim, compare_claims
 from calscipy.io.store.files import MAX_JSON_BYTES, METADATA, is_metadata, parse_json
@@ -40,11 +41,16 @@ def place_of(path: str | os.PathLike[str] | Remote) -> Place:
     """
     if is_remote(path):
         return RemotePlace(path)
-    path = Path(path).absolute()  # type: ignore[arg-type]  # mypy keeps the str that is a URL
+    path = local_path(path).absolute()  # type: ignore[arg-type]  # mypy keeps the str that is a URL
     if path.is_dir():
         return Folder(path)
     if is_archive(path):
         return Archive(path)
+    if path.exists():
+        raise StoreError(
+            f"{path}: this file is no store of calscipy, which is a folder (.zarr) or a zip file "
+            "of one. Other files have no checksums that could be verified."
+        )
     raise StoreError(f"{path}: there is no store, neither a folder nor a zip file.")
 
 
@@ -121,6 +127,11 @@ def _root(place: Place) -> tuple[dict[str, Any], int]:
             for n, node in nodes.items()
             if not (isinstance(node, dict) and node.get("zarr_format") == 3)
         ]
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path}: not a readable zarr 3 group: there is no {METADATA} in it. If it is a store, "
+            "restore it from a copy; anything else has no checksums that could be verified."
+        ) from error
     except (OSError, AttributeError) as error:
         raise StoreError(
             f"{path}: not a readable zarr 3 group ({error}). Restore the store from a copy."

@@ -13,6 +13,7 @@ from calscipy import model
 from calscipy._version import __version__
 from calscipy.errors import ArgumentError, first_few
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.io.store.append import append, is_own
 from calscipy.io.store.filling import fill, open_stage
 from calscipy.io.store.finish import give_name, require_replaceable, seal, tidy
@@ -95,7 +96,7 @@ def save_tree(
         plan = plan_store(datasets, attrs, chunks)
         return save_remote(plan, job_of(plan), path, progress)
     assert not isinstance(path, Store)
-    target = Path(path).absolute()
+    target = local_path(path).absolute()
     replace = overwrite and os.path.lexists(target)
     if replace:
         require_replaceable(target, tree)

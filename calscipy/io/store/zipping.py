@@ -13,6 +13,7 @@ import google_crc32c
 
 from calscipy.errors import ArgumentError, StoreError, first_few
 from calscipy.io.output import new_file, require_space
+from calscipy.io.paths import local_path
 from calscipy.io.store.archive import BLOCK, SUFFIX, Archive
 from calscipy.io.store.contents import Contents, place_of, read_contents, wrong_files
 from calscipy.io.store.files import MANIFEST, is_metadata
@@ -66,7 +67,7 @@ def to_zip(
     >>> to_zip("m.zarr", "m.zarr.zip", progress=False).name
     'm.zarr.zip'
     """
-    target = Path(target)
+    target = local_path(target)
     if target.suffix.lower() != SUFFIX:
         raise ArgumentError(f"{target}: the name of a zip file ends in {SUFFIX!r}.")
     place = place_of(store)

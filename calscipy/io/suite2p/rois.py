@@ -13,6 +13,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import RecordingError, RoiError, first_few
+from calscipy.io.paths import local_path
 from calscipy.io.pickled import StoredArray, read_object_array
 from calscipy.io.suite2p.folders import COMBINED, OPS, STAT, TOP, Folder, number_of, require_inside
 from calscipy.io.suite2p.settings import PlaneSettings
@@ -95,7 +96,7 @@ def rois_from_suite2p(
             f"rois_from_suite2p: plane must be a whole number from 0 on, got {plane!r}. Leave it "
             "out to take the planes that the files name."
         )
-    files = _stat_files(Path(path))
+    files = _stat_files(local_path(path))
     if plane is not None and len(files) > 1:
         raise RoiError(
             f"{path}: plane={plane} cannot be the plane of {len(files)} folders. Leave it out, or "

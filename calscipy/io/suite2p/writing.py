@@ -16,6 +16,7 @@ from calscipy.errors import ArgumentError, StoreError
 from calscipy.history import append, history_line
 from calscipy.io.chunks import frames_per_chunk
 from calscipy.io.output import new_folder, progress_bar, require_space
+from calscipy.io.paths import local_path
 from calscipy.io.raw_blocks import RawBlocks
 from calscipy.io.suite2p.folders import DATABASE, MOVIE, OPS, OTHER_MOVIE, SETTINGS, TOP
 from calscipy.io.suite2p.labels import NAME as LABELS
@@ -101,7 +102,7 @@ def to_suite2p(
     functional = _functional(data, functional_channel)
     _require_values(data, halve, scale)
     rate = model.frame_rate(data, "to_suite2p")
-    target = _target(Path(folder).absolute())
+    target = _target(local_path(folder).absolute())
     movie = data.transpose(model.FRAMES, model.CHANNEL, model.PLANE, ..., missing_dims="ignore")
     made = not target.parent.exists()
     parent = target.parent.parent if made else target.parent

@@ -37,7 +37,7 @@ def require_package(name: str) -> Any:
     Raises
     ------
     MissingPackageError
-        Naming the extra that brings it.
+        With the command that installs it.
     """
     return optional(name, extra="plot", purpose="interactive figures")
 

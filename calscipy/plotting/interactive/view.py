@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from calscipy.errors import ArgumentError
 from calscipy.io.output import require_free
+from calscipy.io.paths import local_path
 from calscipy.plotting.interactive.pages import PAGE_BYTES, page_html, require_package, serve_page
 
 
@@ -75,7 +76,7 @@ class View(ABC):
         return self._save(path)
 
     def _save(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        target = Path(path)
+        target = local_path(path)
         if target.suffix.lower() not in (".html", ".htm"):
             raise ArgumentError(f"{target}: pages are HTML; give a name ending in .html.")
         require_free(target)
