@@ -41,15 +41,17 @@ class Row:
         return f">= {self.faster:g}" if self.faster else "-"
 
 
-def interleaved(runs: dict[str, Run], repeats: int) -> dict[str, float]:
+def interleaved(runs: dict[str, Run], repeats: int, before: Run = lambda: None) -> dict[str, float]:
     """Seconds of each run: the median of several rounds, in each of which all take their turn.
 
-    A turn of a short run is many of them, so that what ran before it does not count.
+    A turn of a short run is many of them, so that what ran before it does not count. ``before`` is
+    called before each turn and takes no part in its time.
     """
     often = {name: max(1, math.ceil(SHORT / timed(run))) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
+            before()
             seconds[name].append(timed(run, often[name]))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -78,7 +80,9 @@ class Copy:
             list(pool.map(work, map(slice, edges[:-1], edges[1:])))
 
 
-def measured(rows: list[Row], copy: Copy, repeats: int) -> list[dict[str, Any]]:
+def measured(
+    rows: list[Row], copy: Copy, repeats: int, before: Run = lambda: None
+) -> list[dict[str, Any]]:
     """Check that all variants agree, time them in turns and return the lines of the table."""
     with dask.config.set(scheduler="threads", num_workers=THREADS):
         for row in rows:  # also warms up: loops are compiled at their first call
@@ -88,7 +92,7 @@ def measured(rows: list[Row], copy: Copy, repeats: int) -> list[dict[str, Any]]:
             runs[row.operation] = row.ours
             if row.theirs:
                 runs[f"{row.operation}: {row.alternative}"] = row.theirs
-        seconds = interleaved(runs, repeats)
+        seconds = interleaved(runs, repeats, before)
     return [_line(row, seconds) for row in rows]
 
 

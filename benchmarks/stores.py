@@ -3,9 +3,10 @@
     python benchmarks/stores.py [frames] [side] [folder]
 
 The movie is lazy and noisy as recordings are: 13 bits that shrink by a third. `save` flushes all
-to the disk and keeps checksums, which none of the others does.
+to the disk and keeps checksums, which none of the others does. Each begins with an idle disk.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -47,17 +48,26 @@ class Movie:
 
 
 class Targets:
-    """Fresh names in a folder; what was there is removed before it is timed again."""
+    """Names in a folder, fresh each time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, name: str) -> Path:
-        path = self.folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
-        return path
+        remove(self.folder / name)
+        return self.folder / name
+
+    def clear(self) -> None:
+        """Remove everything and wait for the disk, which the next writer begins with idle."""
+        for path in self.folder.iterdir():
+            remove(path)
+        os.sync()
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def writers(movie: Movie, new: Targets) -> dict[str, Callable[[], Path]]:
@@ -170,7 +180,7 @@ def main(
     copy = Copy(movie.base)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         new = Targets(Path(place))
-        table = measured(write_rows(movie, new), copy, repeats)
+        table = measured(write_rows(movie, new), copy, repeats, before=new.clear)
         table += measured(read_rows(movie, new), copy, repeats)
     size = frames * side * side * 2 / 1e9
     show(table, f"Stores of a movie of {frames} x {side} x {side}, {size:.2g} GB")
