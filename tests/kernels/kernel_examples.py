@@ -5,6 +5,7 @@ Run as a script, it makes each call in the parent, then again in a forked child,
 
 import multiprocessing
 
+import numba  # noqa: F401
 import numpy as np
 from scipy import ndimage
 
@@ -13,6 +14,7 @@ from calscipy.kernels import (
     background,
     baseline,
     bin_rows,
+    decimals,
     derivative,
     detrend,
     dfof,
@@ -218,6 +220,10 @@ def diffused():
     rows.setflags(write=False)
     smoothing_loops.diffuse(rows, level, scale, 5, np.full(1, 0.25, "f4"), 100, out)
     return out
+
+
+def parsed():
+    return decimals.parse_decimals(b"0, -1.25\n" * 500, 2)
 
 
 EXAMPLES = {

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from calscipy.errors import RecordingError
+from calscipy.kernels.decimals import parse_decimals
 
 INDEX_ROWS = 2**14  # rows from one known place in a file to the next
 PIECE_ROWS = 2**17  # rows parsed at a time
@@ -196,12 +197,15 @@ def parse_rows(table: Table, text: bytes, row: int) -> np.ndarray:
         raise too_long(table)
     if _INFINITY[:1] in text:
         text = text.replace(_INFINITY, b"inf")
-    options: dict[str, Any] = {"skip_blank_lines": False, "quoting": 3}
+    rows = parse_decimals(text, columns)
+    if rows is not None:
+        return rows
+    options: dict[str, Any] = {"header": None, "skip_blank_lines": False, "quoting": 3}
     if b" " in text:
         options["skipinitialspace"] = True  # takes a quarter more time
     reason = ""
     try:
-        frame = pd.read_csv(io.BytesIO(text), header=None, dtype=np.float64, **options)
+        frame = pd.read_csv(io.BytesIO(text), dtype=np.float64, **options)
     except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors too
         reason = str(error).replace("\n", " ")[:200]
     else:
