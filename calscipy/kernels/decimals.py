@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from calscipy.kernels.compiled import compiled, read_only
 MOST_DIGITS, MOST_DECIMALS = 18, 22
 EXACT = np.int64(2**53)  # integers up to this, and powers of ten up to 10**22, are exact floats
 POWERS = read_only(10.0 ** np.arange(MOST_DECIMALS + 1))
-WORTH_BYTES = 2**26  # of text, from which on importing numba pays
 SPACE, COMMA, MINUS, POINT, ZERO, NINE = (np.uint8(ord(sign)) for sign in " ,-.09")
 NEW_LINE, RETURN = np.uint8(10), np.uint8(13)
 
@@ -31,16 +29,13 @@ def parse_decimals(text: bytes, columns: int) -> np.ndarray | None:
     -------
     ndarray of float64, shape (lines, columns), or None
         None where there is anything else, such as an exponent, an empty field or a number of more
-        digits than a float64 holds for certain; and where it is not worth it to import numba.
+        digits than a float64 holds for certain.
 
     Examples
     --------
-    >>> import numba
     >>> parse_decimals(b"0,-1.5\n2.25, 3", 2).tolist()
     [[0.0, -1.5], [2.25, 3.0]]
     """
-    if "numba" not in sys.modules and len(text) < WORTH_BYTES:
-        return None
     signs = np.frombuffer(text, np.uint8)
     lines = int(np.count_nonzero(signs == NEW_LINE)) + (not text.endswith(b"\n"))
     if len(text) < lines * 2 * columns - 1:  # a digit and a separator each

@@ -2,10 +2,12 @@
 
 import pickle
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
 import dask
+import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -514,3 +516,24 @@ def test_real_settings_without_their_table(tmp_path):
 def test_real_files_of_another_kind_are_refused():
     with pytest.raises(RecordingError, match="<Experiment>"):
         parse_side_file(REAL / f"{REAL.name}_Cycle00001_VoltageOutput_001.xml", "VRecSessionEntry")
+
+
+@pytest.mark.parametrize("odd", ["", "1,2e3,nan,∞"])
+def test_tables_are_the_same_by_either_parser(tmp_path, monkeypatch, odd):
+    """Small tables are not worth to import numba, if nobody has."""
+    table = read_table(write_voltage(tmp_path, noise(300, "a", "b", "c"), rate=1000).table)
+    text = table_text(table) + odd.encode()
+    found = []
+    for loaded in (True, False):
+        if loaded:
+            monkeypatch.setitem(sys.modules, "numba", numba)
+        else:
+            monkeypatch.delitem(sys.modules, "numba")
+        found.append(voltage_rows.parse_rows(table, text, 0))
+    np.testing.assert_array_equal(*found)
+    assert len(found[0]) == 300 + bool(odd)
+
+
+def table_text(table):
+    with open(table.path, "rb") as file:
+        return file.read()[table.start : table.stop]

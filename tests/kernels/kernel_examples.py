@@ -5,7 +5,6 @@ Run as a script, it makes each call in the parent, then again in a forked child,
 
 import multiprocessing
 
-import numba  # noqa: F401
 import numpy as np
 from scipy import ndimage
 

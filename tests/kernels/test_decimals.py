@@ -1,14 +1,10 @@
 """Decimal numbers in text against Python's own conversion."""
 
-import sys
-
-import numba  # noqa: F401
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calscipy.kernels import decimals
 from calscipy.kernels.decimals import parse_decimals
 
 NUMBER = st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{0,6})?|-?\.[0-9]{1,9}", fullmatch=True)
@@ -39,11 +35,3 @@ def test_numbers_that_might_be_rounded_twice_are_left_to_others(digits):
 )  # fmt: skip
 def test_whatever_is_not_plain_is_left_to_others(text):
     assert parse_decimals(text.encode(), 2) is None
-
-
-def test_numba_is_not_imported_for_a_small_table(monkeypatch):
-    assert parse_decimals(b"1,2\n", 2).tolist() == [[1.0, 2.0]]
-    monkeypatch.delitem(sys.modules, "numba")
-    assert parse_decimals(b"1,2\n", 2) is None
-    monkeypatch.setattr(decimals, "WORTH_BYTES", 4)
-    assert parse_decimals(b"1,2\n", 2).tolist() == [[1.0, 2.0]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ LINE_BYTES = 2**16  # no line is longer
 _PASS_BYTES = 2**20
 _FIELD_BYTES = 64  # no number is longer
 _INFINITY = "∞".encode()
+_LARGE_BYTES = 2**26  # of a file; smaller ones are parsed in the time that importing numba takes
 
 
 @dataclass(frozen=True)
@@ -197,9 +199,10 @@ def parse_rows(table: Table, text: bytes, row: int) -> np.ndarray:
         raise too_long(table)
     if _INFINITY[:1] in text:
         text = text.replace(_INFINITY, b"inf")
-    rows = parse_decimals(text, columns)
-    if rows is not None:
-        return rows
+    if "numba" in sys.modules or table.size > _LARGE_BYTES:
+        rows = parse_decimals(text, columns)
+        if rows is not None:
+            return rows
     options: dict[str, Any] = {"header": None, "skip_blank_lines": False, "quoting": 3}
     if b" " in text:
         options["skipinitialspace"] = True  # takes a quarter more time
