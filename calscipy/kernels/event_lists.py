@@ -92,7 +92,7 @@ def _whole_numbers(lists: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray | 
             numbers.fromlist(some)  # type: ignore[arg-type]
     except (TypeError, OverflowError):
         return None
-    return np.array(numbers)
+    return np.array(numbers, np.int64)
 
 
 def require_inside(events: Events, rows: int, samples: int) -> None:
