@@ -1,5 +1,7 @@
 """Shards that we encode, read by zarr itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import zarr
@@ -9,7 +11,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
+from calscipy.io.store.journal import Journal
 from calscipy.io.store.shards import shard_encoder
+from calscipy.io.store.tasks import write_shard
 
 OURS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2), Crc32cCodec())
 
@@ -95,3 +99,17 @@ def test_a_block_that_is_larger_than_a_shard_is_refused():
     encoder = shard_encoder(an_array((8, 8), (2, 2), (4, 4)))
     with pytest.raises(ValueError, match="does not fit"):
         encoder.parts(np.zeros((8, 4), "uint16"))
+
+
+@pytest.mark.parametrize("step", [4, 3, 8], ids=["shards", "across borders", "two shards"])
+def test_blocks_that_are_not_whole_shards_lose_nothing(tmp_path, step):
+    stage = str(tmp_path / "stage")
+    Journal(Path(stage)).begin({})
+    zarr.create_array(
+        stage, name="values", shape=(10, 4), chunks=(2, 2), shards=(4, 4), dtype="uint16",
+        compressors=OURS,
+    )  # fmt: skip
+    values = np.arange(1, 41, dtype="uint16").reshape(10, 4)
+    for start in range(0, 10, step):
+        write_shard(values[start : start + step], stage, "values", (start, 0))
+    np.testing.assert_array_equal(zarr.open_array(stage, path="values", mode="r")[...], values)

@@ -15,6 +15,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import CalscipyError, CalscipyWarning, DamagedRecordingWarning, warn
 from calscipy.io.prairieview import recording
+from calscipy.io.prairieview.acquisition_times import frame_times
 from calscipy.io.prairieview.brightness import brightness_dataset
 from calscipy.io.prairieview.environment import (
     Environment,
@@ -87,7 +88,7 @@ def _groups(scan: Scan, chosen: list[Sequence], check: Check) -> dict[str, xr.Da
         images[model.MOVIE] = recording.arrange(scan, others)
     if lines:
         images[model.LINESCAN] = recording.arrange_single(lines)
-    clocks = {name: recording.frame_times(scan, table) for name, table in images.items()}
+    clocks = {name: frame_times(scan, table) for name, table in images.items()}
     zeros = _zeros(scan, clocks)
     times = {name: clocks[name][0] - zeros[name] for name in images}
     environment = _environment(scan)

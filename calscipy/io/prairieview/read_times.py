@@ -8,8 +8,9 @@ import numpy as np
 
 from calscipy.errors import RecordingError
 from calscipy.io.prairieview import find_master
+from calscipy.io.prairieview.acquisition_times import frame_times
 from calscipy.io.prairieview.kinds import is_line_scan
-from calscipy.io.prairieview.recording import arrange, frame_times
+from calscipy.io.prairieview.recording import arrange
 from calscipy.io.prairieview.scan import read_scan
 
 

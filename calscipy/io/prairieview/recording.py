@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,6 +64,16 @@ class Images:
     def planes(self) -> int:
         """Planes of one volume; 1 for a plane series."""
         return len(self.frames[0])
+
+    def each(self, value: Callable[[Sequence, Frame], float]) -> np.ndarray:
+        """Evaluate a function of every acquired plane, shape (frames, plane); NaN elsewhere."""
+        return np.array(
+            [
+                [np.nan if frame is None else value(sequence, frame) for frame in row]
+                for sequence, row in zip(self.sequences, self.frames, strict=True)
+            ],
+            dtype=np.float64,
+        )
 
     @cached_property
     def changed(self) -> frozenset[str]:
@@ -235,82 +244,6 @@ def identity(scan: Scan, names: np.ndarray, valid: np.ndarray) -> str:
     return identity.hexdigest()[:32]
 
 
-def frame_times(scan: Scan, images: Images) -> tuple[np.ndarray, str]:
-    """Return acquisition times in s, shape (frames, plane), and the name of their clock.
-
-    From ``absoluteTime``; else from ``relativeTime``, which runs on in some recordings and in
-    others restarts in each sequence, whose start is added then. NaN where a plane was not acquired.
-    """
-    clock = "absoluteTime"
-    times = _times(images, "absolute_time")
-    if not _increasing(times):
-        clock = "relativeTime"
-        times = _times(images, "relative_time")
-    if not _increasing(times):
-        clock = "time of the sequences and relativeTime"
-        times += _sequence_starts(images)[:, None]
-    if not _increasing(times):
-        starts = _starts(times)
-        bad = int(np.argmin(np.r_[np.isfinite(starts[:1]), np.diff(starts) > 0]))
-        raise RecordingError(
-            f"{scan.path}: neither absoluteTime nor relativeTime increases from frame to frame "
-            f"(first at frame {bad} of the movie, in cycle {images.sequences[bad].cycle}), so "
-            "there is no trustworthy clock. Open the cycles before it with cycles=[...]."
-        )
-    return times, clock
-
-
-def _starts(times: np.ndarray) -> np.ndarray:
-    """Time of the first acquired plane of every frame; NaN where there is none."""
-    first = np.where(np.isfinite(times), times, np.inf).min(axis=1)
-    return np.where(np.isfinite(first), first, np.nan)
-
-
-def _increasing(times: np.ndarray) -> bool:
-    starts = _starts(times)
-    return bool(np.isfinite(starts).all() and (np.diff(starts) > 0).all())
-
-
-def _sequence_starts(images: Images) -> np.ndarray:
-    """Wall-clock start of every frame's sequence in s, carried past midnight."""
-    starts = np.empty(len(images.sequences))
-    days = 0.0
-    for at, sequence in enumerate(images.sequences):
-        if at and sequence is images.sequences[at - 1]:
-            starts[at] = starts[at - 1]
-            continue
-        try:
-            clock = dt.time.fromisoformat(sequence.time[:15])
-        except ValueError:
-            starts[at] = np.nan if at else 0.0
-            continue
-        start = clock.hour * 3600 + clock.minute * 60 + clock.second + clock.microsecond / 1e6
-        if at and start + days < starts[at - 1]:
-            days += 86400.0
-        starts[at] = start + days
-    return starts
-
-
-def _times(images: Images, field: str) -> np.ndarray:
-    """Take one number of every acquired plane, NaN elsewhere."""
-    value = attrgetter(field)
-    if images.planes == 1:
-        numbers = [value(frame) for (frame,) in images.frames]
-        return np.array(numbers, np.float64)[:, None]
-    return _table(images, lambda sequence, frame: value(frame))
-
-
-def _table(images: Images, value: Any) -> np.ndarray:
-    """Evaluate a function of sequence and frame on every acquired plane, NaN elsewhere."""
-    return np.array(
-        [
-            [np.nan if frame is None else value(sequence, frame) for frame in row]
-            for sequence, row in zip(images.sequences, images.frames, strict=True)
-        ],
-        dtype=np.float64,
-    )
-
-
 def resolve(
     scan: Scan, images: Images, key: str, index: str, subindex: str | None = None
 ) -> np.ndarray:
@@ -321,9 +254,8 @@ def resolve(
     if not changes(images, key):
         text = scan.lookup(images.sequences[0], _NO_FRAME, key, index, subindex)
         return np.where((images.names != b"").any(axis=1), number(text), np.nan)
-    return _table(
-        images,
-        lambda sequence, frame: number(scan.lookup(sequence, frame, key, index, subindex)),
+    return images.each(
+        lambda sequence, frame: number(scan.lookup(sequence, frame, key, index, subindex))
     )
 
 

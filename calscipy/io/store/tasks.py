@@ -71,6 +71,8 @@ class StagedStore(LocalStore):
 def write_shard(block: Any, stage: str, array: str, start: tuple[int, ...]) -> int:
     """Write one block, which is one shard of an array, and return its bytes before compression.
 
+    A block that is not one whole shard, or has codecs of others, goes through zarr.
+
     Parameters
     ----------
     block : ndarray
@@ -85,7 +87,7 @@ def write_shard(block: Any, stage: str, array: str, start: tuple[int, ...]) -> i
     block = np.asarray(block)
     target, encoder = staged_array(stage, array)
     samples = block.astype(target.dtype, casting="safe", copy=False)
-    if encoder is None:
+    if encoder is None or not _is_one_shard(start, block.shape, encoder.shard, target.shape):
         region = tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))
         target[region] = samples
         return int(block.nbytes)
@@ -93,6 +95,15 @@ def write_shard(block: Any, stage: str, array: str, start: tuple[int, ...]) -> i
     with writing():
         Journal(Path(stage)).write("/".join([array, "c", *at]), *encoder.parts(samples))
     return int(block.nbytes)
+
+
+def _is_one_shard(
+    start: tuple[int, ...], size: tuple[int, ...], shard: tuple[int, ...], whole: tuple[int, ...]
+) -> bool:
+    return all(
+        a % wide == 0 and a + n == min(a + wide, end)
+        for a, n, wide, end in zip(start, size, shard, whole, strict=True)
+    )
 
 
 def read_region(stage: str, array: str, region: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
