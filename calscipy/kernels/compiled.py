@@ -10,6 +10,15 @@ from typing import Any
 import numpy as np
 
 _importing = threading.Lock()
+_in_use = False
+
+
+def in_use() -> bool:
+    """Tell whether numba was asked to compile something already, in this process.
+
+    The first loop costs half a second, even if it was compiled before; each further one hundredths.
+    """
+    return _in_use
 
 
 class Compiled:
@@ -29,8 +38,11 @@ class Compiled:
     @functools.cached_property
     def dispatcher(self) -> Any:
         """What numba makes of the function."""
+        global _in_use
         with _importing:
             import numba
+
+            _in_use = True
 
             options: dict[str, Any] = {
                 "nogil": True,

@@ -27,6 +27,7 @@ from calscipy.errors import (
     DamagedRecordingWarning,
 )
 from calscipy.io.prairieview import PrairieViewBackend, frames
+from calscipy.io.prairieview.plain import read_all_plain
 from calscipy.testing import encode_value, tiff_frame, write_frames, write_recording
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "prairieview"
@@ -110,6 +111,15 @@ def plain_only(monkeypatch):
     monkeypatch.setattr(frames, "read_plain", counted)
     monkeypatch.setattr(frames._OpenFile, "page", refuse)
     return read
+
+
+@pytest.fixture(params=[False, True], ids=["one by one", "all at once"])
+def loop(request, monkeypatch):
+    """Whether plain frames are read by the compiled loop, as those of large movies are."""
+    if request.param and not frames.CAN_READ_ALL:
+        pytest.skip("the system has no preadv")
+    monkeypatch.setattr(frames, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(frames, "in_use", lambda: request.param)
 
 
 opens = []  # names of files that Python opens while a test looks
@@ -340,6 +350,7 @@ def open_aborted():
     return open_one
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("chunks", [None, "frames", "time", {"frames": 2, "y": 3}])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_image_is_where_it_belongs(record, open_aborted, layout, chunks):
@@ -482,6 +493,7 @@ REWRITES = {
 }
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("chunks", [None, "frames", {"y": 16}])
 @pytest.mark.parametrize("form", REWRITES)
 def test_frames_of_another_form_are_read_by_tifffile(record, form, chunks):
@@ -508,6 +520,38 @@ def test_fast_path_reads_every_file_once(record, plain_only, layout):
     truth = record(**LAYOUTS[layout])
     movie_of(truth.folder).values  # noqa: B018
     assert sorted(plain_only) == sorted(path.name for path in truth.folder.glob("*.tif"))
+
+
+@pytest.mark.skipif(not frames.CAN_READ_ALL, reason="the system has no preadv")
+def test_plain_frames_of_large_movies_are_read_by_the_compiled_loop(record, monkeypatch):
+    truth = record(frames=20, shape=(40, 24), channels=TWO, missing=[3])
+    monkeypatch.setattr(frames, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(frames, "in_use", lambda: True)
+    monkeypatch.setattr(frames.FrameArray, "_read_plain", lambda *args: pytest.fail("one by one"))
+    with pytest.warns(DamagedRecordingWarning, match="missing"):
+        movie = movie_of(truth.folder, chunks={"frames": 3})
+    with dask.config.set(scheduler="threads", num_workers=4):
+        np.testing.assert_array_equal(movie, written(truth))
+
+
+@pytest.mark.skipif(not frames.CAN_READ_ALL, reason="the system has no preadv")
+def test_the_compiled_loop_reads_the_named_files_or_none(tmp_path):
+    pixels = np.arange(40 * 24, dtype="uint16").reshape(40, 24)
+    layout = frames.FrameLayout(*pixels.shape)
+    names = ["a.tif", "ä ö.tif", "short.tif", "other.tif"]
+    for name in names:
+        (tmp_path / name).write_bytes(tiff_frame(pixels, description=b"<OME></OME>"))
+    with open(tmp_path / "short.tif", "r+b") as file:
+        file.truncate(layout.file_bytes - 1)
+    tifffile.imwrite(tmp_path / "other.tif", pixels)
+    asked = np.array([*(name.encode() for name in names), b"absent", b"", b"a.tif\0b", b"a.tif"])
+    wanted = np.arange(len(asked)) != len(asked) - 1
+    images = np.zeros((len(asked), 40, 24), "uint16")
+    done = read_all_plain(str(tmp_path), asked, wanted, images, layout)
+    assert done.tolist() == [True, True] + [False] * 6
+    np.testing.assert_array_equal(images[:2], [pixels, pixels])
+    assert not images[4:].any()
+    assert not read_all_plain(str(tmp_path / "no"), asked, wanted, images, layout).any()
 
 
 def test_bands_over_time_are_whole_frames_whose_headers_are_checked_once(record, monkeypatch):

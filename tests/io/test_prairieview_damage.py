@@ -41,6 +41,15 @@ def record(tmp_path):
     return write
 
 
+@pytest.fixture(params=[False, True], ids=["one by one", "all at once"])
+def loop(request, monkeypatch):
+    """Whether plain frames are read by the compiled loop, as those of large movies are."""
+    if request.param and not frames.CAN_READ_ALL:
+        pytest.skip("the system has no preadv")
+    monkeypatch.setattr(frames, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(frames, "in_use", lambda: request.param)
+
+
 @contextmanager
 def editing(truth):
     """Change the elements of a master XML."""
@@ -134,6 +143,7 @@ def files_of_xml(truth):
     return [file.get("filename") for file in ElementTree.parse(truth.xml).iter("File")]
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("kind", NOTICED)
 def test_damage_that_shows_in_the_size_is_masked(record, kind, check):
@@ -145,6 +155,7 @@ def test_damage_that_shows_in_the_size_is_masked(record, kind, check):
     check_masked(truth, movie, text, at=2)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("kind", UNNOTICED)
 def test_other_damage_is_masked_if_every_file_is_looked_into(record, kind):
     truth = record()
@@ -153,6 +164,7 @@ def test_other_damage_is_masked_if_every_file_is_looked_into(record, kind):
     check_masked(truth, movie, text, at=5)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("chunks", [None, "frames", {"y": 20}])
 @pytest.mark.parametrize("kind", UNNOTICED)
 def test_other_damage_is_an_error_on_reading(record, kind, chunks):
@@ -166,6 +178,7 @@ def test_other_damage_is_an_error_on_reading(record, kind, chunks):
     contains(str(error.value), files(truth)[5], message, "Copy it again", "check='headers'")
 
 
+@pytest.mark.usefixtures("loop")
 def test_a_file_that_vanishes_after_opening(record):
     truth = record()
     movie = movie_of(truth, chunks={"frames": 1})

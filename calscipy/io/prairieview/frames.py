@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -27,19 +28,23 @@ from xarray.core import indexing
 from calscipy.blocks.memory import empty_block
 from calscipy.errors import FrameError
 from calscipy.io.prairieview.plain import (
+    CAN_READ_ALL,
     OPEN_FLAGS,
     PIXELS_OFFSET,
     FrameLayout,
     check_plain,
+    read_all_plain,
     read_at,
     read_plain,
 )
+from calscipy.kernels.compiled import in_use
 
 FILL_VALUE = 0
 _UNKNOWN, _PLAIN, _OTHER = range(3)  # what is known of a file
 _LOCKS = 64  # files that can be checked at once
 _THREADS = min(8, CPU_COUNT)
 _SMALL_BYTES = 2**24  # reads that are not worth several threads
+_LARGE_BYTES = 2**27  # of a movie, from which on loading a compiled loop is soon made up for
 
 
 class FrameArray(BackendArray):
@@ -137,13 +142,19 @@ class FrameArray(BackendArray):
             columns, np.arange(self.shape[-1])
         )
         band = None if straight else np.empty((last - first, self.shape[-1]), self.dtype)
+        done = np.zeros(len(out), bool)
+        if straight and out.shape[1:] == self.shape[-2:] and self._worth_compiling(part):
+            done = read_all_plain(self.folder, part.names, part.valid, out, self.layout)
         buffers = self.layout.buffers()
         pages = [0] * len(out) if part.pages is None else part.pages.tolist()
         # Strings, not Paths, which take longer to make than a file to open.
         paths = [f"{self.folder}{os.sep}{name.decode()}" for name in part.names.tolist()]
-        files = zip(part.numbers.tolist(), paths, part.valid.tolist(), pages, out, strict=True)
+        facts = (part.numbers, part.valid, done)
+        files = zip(paths, pages, out, *(fact.tolist() for fact in facts), strict=True)
         with _OpenFile() as slow:
-            for number, path, valid, page, image in files:
+            for path, page, image, number, valid, is_done in files:
+                if is_done:
+                    continue
                 if not valid:
                     image[...] = FILL_VALUE
                     continue
@@ -155,6 +166,11 @@ class FrameArray(BackendArray):
                     target[...] = whole[first:last]
                 if band is not None:
                     image[...] = band[np.ix_(rows - first, columns)]
+
+    def _worth_compiling(self, part: _Part) -> bool:
+        """Tell whether a compiled loop reads faster, and at no cost to those who do without."""
+        large = math.prod(self.shape) * self.dtype.itemsize >= _LARGE_BYTES
+        return large and part.pages is None and CAN_READ_ALL and in_use()
 
     def _read_plain(
         self,

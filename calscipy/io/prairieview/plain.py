@@ -8,17 +8,22 @@ from __future__ import annotations
 import functools
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from calscipy.kernels.compiled import frozen
+
 PIXELS_OFFSET = 8
 _ROWS_PER_STRIP = 8
 _SCRATCH_BYTES = 348  # software, date, resolutions and MetaMorph tables before the directory
 _TAGS = 19
 _SHORT, _LONG = 3, 4
+# What the compiled loop calls is there, and takes 64 bits for addresses and places in files.
+CAN_READ_ALL = hasattr(os, "preadv") and os.open in os.supports_dir_fd and sys.maxsize > 2**32
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
@@ -98,6 +103,13 @@ class FrameLayout:
             joined[before] = joined.get(before, b"") + wanted
         return tuple(joined.items())
 
+    @functools.cached_property
+    def expected_bytes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the tail, and the bytes that must stand there."""
+        places = [np.arange(at, at + len(wanted)) for at, wanted in self._expected]
+        wanted = b"".join(wanted for _, wanted in self._expected)
+        return np.concatenate(places), np.frombuffer(wanted, np.uint8)
+
     def buffers(self) -> tuple[bytearray, bytearray]:
         """Return room for the header and the tail of one file."""
         return bytearray(PIXELS_OFFSET), bytearray(self.tail_bytes)
@@ -126,6 +138,52 @@ def read_plain(
     finally:
         os.close(file)
     return count == layout.file_bytes and layout.matches(header, tail)
+
+
+def read_all_plain(
+    folder: str, names: np.ndarray, wanted: np.ndarray, images: np.ndarray, layout: FrameLayout
+) -> np.ndarray:
+    """Read whole plain frames in one go; returns for which of them that was done.
+
+    Whatever kept another one from being read is left to be found when it is read by itself.
+
+    Parameters
+    ----------
+    folder : str
+        Where the files lie.
+    names : ndarray of bytes, shape (images,)
+        Their names in UTF-8.
+    wanted : ndarray of bool, shape (images,)
+        Which to read.
+    images : ndarray of uint16, shape (images, height, width)
+        Where to, contiguous.
+    layout : FrameLayout
+        Of these files.
+    """
+    from calscipy.io.prairieview import plain_loops  # imports numba
+
+    done = np.zeros(len(names), np.bool_)
+    ended = names.astype(f"S{names.dtype.itemsize + 1}").view(np.uint8).reshape(len(names), -1)
+    places, expected = layout.expected_bytes
+    try:
+        descriptor = os.open(folder, plain_loops.FLAGS)
+    except OSError:
+        return done
+    try:
+        plain_loops.read_frames(
+            descriptor,
+            frozen(ended),
+            frozen(wanted),
+            frozen(np.frombuffer(layout.header, np.uint8)),
+            frozen(places, np.dtype("i8")),
+            frozen(expected),
+            np.empty(layout.tail_bytes, np.uint8),
+            images,
+            done,
+        )
+    finally:
+        os.close(descriptor)
+    return done
 
 
 def check_plain(file: int, layout: FrameLayout) -> bool:

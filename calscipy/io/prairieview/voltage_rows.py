@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from calscipy.errors import RecordingError
+from calscipy.kernels.compiled import in_use
 from calscipy.kernels.decimals import parse_decimals
 
 INDEX_ROWS = 2**14  # rows from one known place in a file to the next
@@ -199,7 +199,7 @@ def parse_rows(table: Table, text: bytes, row: int) -> np.ndarray:
         raise too_long(table)
     if _INFINITY[:1] in text:
         text = text.replace(_INFINITY, b"inf")
-    if "numba" in sys.modules or table.size > _LARGE_BYTES:
+    if in_use() or table.size > _LARGE_BYTES:
         rows = parse_decimals(text, columns)
         if rows is not None:
             return rows
