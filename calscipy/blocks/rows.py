@@ -16,6 +16,7 @@ from dask.system import CPU_COUNT
 from calscipy.blocks.device import on_host
 from calscipy.blocks.graphs import require_layers
 from calscipy.blocks.memory import empty_block
+from calscipy.blocks.results import into
 
 PIECE = 2**21  # samples that a kernel gets at a time
 
@@ -39,7 +40,8 @@ def by_rows(
     data : ndarray or dask.array.Array, shape (..., *row)
         Lazy in, lazy out: the axes of a row are put into one chunk, the others keep theirs.
     kernel : callable
-        ``kernel(rows, dtype=dtype, **arguments)``, its result of the shape ``(..., *shape)``.
+        ``kernel(rows, dtype=dtype, **arguments)``, its result of the shape ``(..., *shape)``. It
+        may take ``out`` and write there (see `into`).
     shape : tuple of int
         What becomes of a row.
     dtype : dtype
@@ -97,8 +99,10 @@ class _Work:
                 for start in range(0, leading[-1], rows)
             ]
 
+        put = into(self.kernel)
+
         def work(piece: tuple[Any, ...]) -> None:
-            out[piece] = self.kernel(data[piece], dtype=self.dtype, **self.arguments)
+            put(out[piece], data[piece], dtype=self.dtype, **self.arguments)
 
         if threads == 1 or len(pieces) < 2:
             for piece in pieces:

@@ -19,6 +19,7 @@ from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
 from calscipy.blocks.memory import empty_block
+from calscipy.blocks.results import into
 from calscipy.errors import ArgumentError, ChunkError, RowError
 from calscipy.options import get_option
 
@@ -59,7 +60,8 @@ def along_time(
         Rows; a dask array must have one chunk along time (see ``whole_time``).
     kernel : callable
         ``kernel(rows, *others, **arguments)``, shape of its result as that of ``rows``. It may
-        raise `RowError`; all pieces are tried, and one error names all rows that were refused.
+        take ``out`` and write there (see `into`). It may raise `RowError`; all pieces are tried,
+        and one error names all rows that were refused.
     parts : list of slice
         Epochs.
     dtype : dtype
@@ -149,6 +151,7 @@ class _Rows:
         corner = [start for start, _ in block_info[0]["array-location"]] if block_info else None
         reports = _Reports(corner or [0] * len(shape))
         out = empty_block(shape, self.dtype)
+        put = into(self.kernel)
 
         def work(box: tuple[slice, ...], rooms: list[np.ndarray | None]) -> None:
             rows = [
@@ -160,11 +163,9 @@ class _Rows:
                 arguments["flag"] = functools.partial(reports.add, FLAG, box, rows[0].shape[:-1])
             for part in self.parts:
                 try:
-                    result = self.kernel(*(some[..., part] for some in rows), **arguments)
+                    put(out[(*box, part)], *(some[..., part] for some in rows), **arguments)
                 except RowError as error:
                     reports.add(error.reason, box, rows[0].shape[:-1], error.rows)
-                else:
-                    out[(*box, part)] = result
 
         most = PIECE // max(1, shape[-1])
         if operands[0].size < WORTH_THREADS:

@@ -253,8 +253,7 @@ def _low_passed(rows, weights, smooth):  # type: ignore[no-untyped-def]
     samples, reach = rows.shape[1], weights.size - 1
     # Arrays of their own: with rows of one array the loops below are six times slower.
     values = np.empty(samples + 2 * reach, rows.dtype)
-    there = np.empty(samples + 2 * reach, rows.dtype)
-    weight = np.empty(samples, rows.dtype)
+    there, weight = values[:0], values[:0]
     for r in range(rows.shape[0]):
         # Sums of differences from a sample lose fewer digits than sums of the level itself.
         level = _first_known(rows[r])
@@ -264,6 +263,8 @@ def _low_passed(rows, weights, smooth):  # type: ignore[no-untyped-def]
             _convolve(values, weights, total)
             _add_level(level, total)
             continue
+        if there.size == 0:
+            there, weight = np.empty_like(values), np.empty(samples, rows.dtype)
         _take_out(values, there)
         _convolve(values, weights, total)
         _convolve(there, weights, weight)

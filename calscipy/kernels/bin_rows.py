@@ -12,10 +12,17 @@ import numpy as np
 from calscipy.errors import ArgumentError
 from calscipy.kernels.bin import bin_frames
 from calscipy.kernels.compiled import compiled, compiled_fast, frozen, read_only
+from calscipy.kernels.results import room_for
 
 
 def bin_rows(
-    rows: np.ndarray, *, starts: np.ndarray, stops: np.ndarray, reduce: str, dtype: np.dtype
+    rows: np.ndarray,
+    *,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    reduce: str,
+    dtype: np.dtype,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Reduce bins of samples.
 
@@ -29,6 +36,8 @@ def bin_rows(
         What to take of the samples of a bin; ``"std"`` divides by their number. A NaN gives NaN.
     dtype : dtype
         Of the result.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -41,25 +50,25 @@ def bin_rows(
     >>> bin_rows(rows, starts=edges[:-1], stops=edges[1:], reduce="mean", dtype="f8").tolist()
     [[1.5, 4.5]]
     """
-    shape = (*rows.shape[:-1], len(starts))
+    result = room_for(out, (*rows.shape[:-1], len(starts)), dtype)
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
-    out = np.empty((len(flat), len(starts)), dtype)
+    made = result.reshape(len(flat), len(starts))
     if rows.dtype.kind == "f" and reduce in ("mean", "sum", "std"):
         first, last = (frozen(ends, np.dtype("u8")) for ends in (starts, stops))
         samples = frozen(flat, np.dtype("f8" if rows.dtype.itemsize == 8 else "f4"))
         if reduce == "std":
-            _std(samples, first, last, out)
+            _std(samples, first, last, made)
         else:
-            _add(samples, first, last, reduce == "mean", out)
-        return out.reshape(shape)
+            _add(samples, first, last, reduce == "mean", made)
+        return result
     frames = np.arange(len(flat))
     for bins, width in _runs(starts, stops):
         block = flat[:, None, starts[bins.start] : stops[bins.stop - 1]]
         # an array of its own: every further memory layout would be compiled anew
-        made = np.empty((len(flat), 1, bins.stop - bins.start), dtype)
-        bin_frames(block, frames, frames + 1, width=(1, width), reduce=reduce, out=made)
-        out[:, bins] = made[:, 0]
-    return out.reshape(shape)
+        some = np.empty((len(flat), 1, bins.stop - bins.start), dtype)
+        bin_frames(block, frames, frames + 1, width=(1, width), reduce=reduce, out=some)
+        made[:, bins] = some[:, 0]
+    return result
 
 
 def bin_rows_by(

@@ -10,6 +10,7 @@ from calscipy.errors import ArgumentError, RowError
 from calscipy.kernels.baseline import as_float
 from calscipy.kernels.compiled import compiled, read_only
 from calscipy.kernels.peaks import find_peaks
+from calscipy.kernels.results import room_for
 
 __all__ = ["derivative_events"]
 
@@ -24,6 +25,7 @@ def derivative_events(
     frame_rate: float,
     smooth: bool = True,
     force_nonnegative: bool = True,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Peaks of the smoothed, non-negative derivative, as CalSciPy 0.3.5 found them.
 
@@ -46,6 +48,8 @@ def derivative_events(
         Smooth the derivative.
     force_nonnegative : bool, default True
         Set negative derivatives to zero.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -82,9 +86,11 @@ def derivative_events(
             "have missing samples, across which the derivative rule is not defined. "
             'Use method="matched", or fill the gaps first.',
         )
-    events = np.zeros(rows.shape, dtype=bool)
+    result = room_for(out, f.shape, np.bool_)
+    events = result.reshape(rows.shape)
+    events[...] = False
     if events.size == 0:
-        return events.reshape(f.shape)
+        return result
     half = _half_gaussian(frame_rate) if smooth else np.ones(1)
     reach = len(half) - 1
     padded = np.empty(rows.shape[1] + 2 * reach)  # used again for every row
@@ -98,7 +104,7 @@ def derivative_events(
                 np.maximum(change, 0, out=change)
             least = _std(change, spare=steps) / 2
             events[row, find_peaks(change, distance=timeout, prominence=least)] = True
-    return events.reshape(f.shape)
+    return result
 
 
 def _half_gaussian(sigma: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from calscipy.errors import ArgumentError, RowError
 from calscipy.kernels.baseline import as_float, rows_by_gaps
 from calscipy.kernels.bleaching import exponential_trend
 from calscipy.kernels.compiled import compiled_fast, frozen
+from calscipy.kernels.results import room_for
 from calscipy.kernels.robust import robust_curve
 
 __all__ = [
@@ -25,7 +26,9 @@ MOST_BLOCKS = 2000  # of a robust fit
 PER_ORDER = 8  # samples times (order + 1)² from which on the three-term recurrence is stable
 
 
-def polynomial_trend(f: ArrayLike, *, order: int, robust: bool = False) -> np.ndarray:
+def polynomial_trend(
+    f: ArrayLike, *, order: int, robust: bool = False, out: np.ndarray | None = None
+) -> np.ndarray:
     """Least-squares polynomial of each row, at the samples it was fitted to.
 
     Parameters
@@ -36,6 +39,8 @@ def polynomial_trend(f: ArrayLike, *, order: int, robust: bool = False) -> np.nd
         Order of the polynomial; 0 is the mean. A row needs more valid samples than this.
     robust : bool, default False
         Follow the resting level, not the transients above it (see ``robust_curve``).
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -57,11 +62,16 @@ def polynomial_trend(f: ArrayLike, *, order: int, robust: bool = False) -> np.nd
     >>> polynomial_trend([0.0, 2.0, 4.0, 7.0], order=1).round(6).tolist()
     [-0.2, 2.1, 4.4, 6.7]
     """
-    return _polynomials_removed(f, order, robust=robust, subtract=False, first=0)
+    return _polynomials_removed(f, order, robust=robust, subtract=False, first=0, out=out)
 
 
 def detrend_polynomial(
-    f: ArrayLike, *, order: int = 4, keep_level: bool = True, robust: bool = False
+    f: ArrayLike,
+    *,
+    order: int = 4,
+    keep_level: bool = True,
+    robust: bool = False,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Subtract the least-squares polynomial of each row.
 
@@ -75,6 +85,8 @@ def detrend_polynomial(
         Add the mean of the trend, so that ΔF/F₀ can still be computed. CalSciPy 0.3.5 did not.
     robust : bool, default False
         Follow the resting level, not the transients above it (see ``robust_curve``).
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -91,7 +103,9 @@ def detrend_polynomial(
     >>> detrend_polynomial([10.0, 11.0, 15.0, 13.0, 14.0], order=1).round(6).tolist()
     [12.0, 12.0, 15.0, 12.0, 12.0]
     """
-    return _polynomials_removed(f, order, robust=robust, subtract=True, first=int(keep_level))
+    return _polynomials_removed(
+        f, order, robust=robust, subtract=True, first=int(keep_level), out=out
+    )
 
 
 def detrend_exponential(
@@ -158,26 +172,33 @@ def detrend_exponential(
 
 
 def _polynomials_removed(
-    f: ArrayLike, order: int, *, robust: bool, subtract: bool, first: int
+    f: ArrayLike,
+    order: int,
+    *,
+    robust: bool,
+    subtract: bool,
+    first: int,
+    out: np.ndarray | None,
 ) -> np.ndarray:
     """Subtract the trend, or return it; polynomials below ``first`` are no part of it."""
     if order != int(order) or order < 0:
         raise ArgumentError(f"order must be a whole number from 0 up, not {order!r}.")
     f, order = as_float(f), int(order)
     rows = frozen(f.reshape(int(np.prod(f.shape[:-1])), f.shape[-1]))
-    out = np.empty(rows.shape, f.dtype)
+    result = room_for(out, f.shape, f.dtype)
+    made = result.reshape(rows.shape)
     rest = np.arange(len(rows))
     if not robust and rows.shape[1] >= PER_ORDER * (order + 1) ** 2:
         amounts = np.zeros((len(rows), order + 1))
-        _remove(rows, _recurrence(rows.shape[1], order), subtract, first, amounts, out)
+        _remove(rows, _recurrence(rows.shape[1], order), subtract, first, amounts, made)
         # Those with missing samples have none.
         rest = np.flatnonzero(~np.isfinite(amounts).all(axis=1))
     if len(rest) and rows.shape[1]:
         some = rows[rest].astype(np.float64, copy=False)
         trend = _trend(some, rest, order, robust=robust, first=first)
         with np.errstate(invalid="ignore"):  # infinite samples
-            out[rest] = some - trend if subtract else trend
-    return out.reshape(f.shape)
+            made[rest] = some - trend if subtract else trend
+    return result
 
 
 def _trend(

@@ -8,6 +8,7 @@ import numpy as np
 
 from calscipy.kernels.compiled import compiled, compiled_fast, frozen
 from calscipy.kernels.noise import noise_sigma
+from calscipy.kernels.results import room_for
 
 __all__ = ["fold_change", "lowest_denominator"]
 
@@ -23,6 +24,7 @@ def fold_change(
     offset: float = 0.0,
     lowest: np.ndarray | float = 0.0,
     clip: bool = False,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide the change of fluorescence by its baseline.
 
@@ -36,6 +38,8 @@ def fold_change(
         The denominator must be above this and above zero.
     clip : bool
         Divide by ``lowest`` where the denominator is not above it; NaN otherwise.
+    out : ndarray, optional
+        Where to put the ratio, if it fits as it is.
 
     Returns
     -------
@@ -53,16 +57,17 @@ def fold_change(
     rows = frozen(f.reshape(math.prod(lead), samples))
     least = np.broadcast_to(np.maximum(lowest, 0.0), (*lead, 1)).reshape(len(rows))
     least, shift = frozen(least, rows.dtype), rows.dtype.type(offset)
-    ratio = np.empty(rows.shape, rows.dtype)
+    result = room_for(out, f.shape, rows.dtype)
+    ratio = result.reshape(rows.shape)
     if _is_constant(f0):
         levels = frozen(f0[..., 0].reshape(len(rows)), rows.dtype)
         lows = np.empty(len(rows), np.bool_)
         _divide_by_levels(rows, levels, shift, least, clip, ratio, lows)
-        return ratio.reshape(f.shape), np.broadcast_to(lows.reshape(*lead, 1), f.shape)
+        return result, np.broadcast_to(lows.reshape(*lead, 1), f.shape)
     curves = frozen(np.broadcast_to(f0, f.shape).reshape(rows.shape), rows.dtype)
     low = np.empty(rows.shape, np.bool_)
     _divide_by_curves(rows, curves, shift, least, clip, ratio, low)
-    return ratio.reshape(f.shape), low.reshape(f.shape)
+    return result, low.reshape(f.shape)
 
 
 def lowest_denominator(

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from calscipy.errors import ArgumentError, RowError
 from calscipy.kernels import oasis_loops
 from calscipy.kernels.noise import as_rows, noise_sigma
+from calscipy.kernels.results import room_for
 
 __all__ = ["decay_time", "denoised", "spikes"]
 
@@ -34,6 +35,7 @@ def spikes(
     min_spike: float | None = 0.0,
     noise: float | None = None,
     baseline: float | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Deconvolve traces: what each sample adds to the decaying calcium.
 
@@ -61,6 +63,8 @@ def spikes(
     baseline : float, optional
         Level without calcium. By default it is fitted between the least sample and the mean: along
         with the penalty that the noise asks for, or to the pools that ``min_spike`` leaves.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def spikes(
     >>> np.flatnonzero(found > 1e-9).tolist(), float(found.sum().round(6))
     ([20], 1.0)
     """
-    return _deconvolve(f, frame_rate, tau, penalty, min_spike, noise, baseline, True)
+    return _deconvolve(f, frame_rate, tau, penalty, min_spike, noise, baseline, True, out)
 
 
 def denoised(
@@ -99,12 +103,13 @@ def denoised(
     min_spike: float | None = 0.0,
     noise: float | None = None,
     baseline: float | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Fit traces by a baseline and calcium that only spikes increase.
 
     Parameters
     ----------
-    f, frame_rate, tau, penalty, min_spike, noise, baseline
+    f, frame_rate, tau, penalty, min_spike, noise, baseline, out
         See `spikes`.
 
     Returns
@@ -120,7 +125,7 @@ def denoised(
     >>> denoised(f, frame_rate=1, tau=tau, penalty=0, baseline=0).round(6).tolist()
     [0.0, 0.0, 1.0, 0.5, 0.25, 0.125]
     """
-    return _deconvolve(f, frame_rate, tau, penalty, min_spike, noise, baseline, False)
+    return _deconvolve(f, frame_rate, tau, penalty, min_spike, noise, baseline, False, out)
 
 
 def _deconvolve(
@@ -132,29 +137,29 @@ def _deconvolve(
     noise: float | None,
     baseline: float | None,
     want_spikes: bool,
+    out: np.ndarray | None,
 ) -> np.ndarray:
     rows, leading = as_rows(f)
     count, samples = rows.shape
+    result = room_for(out, (*leading, samples), rows.dtype)
     if rows.size == 0:
-        return np.empty((*leading, samples), rows.dtype)
+        return result
     decay = _decays(rows, frame_rate, tau)
     sigma = np.zeros(count)
     if baseline is None or penalty is None or min_spike is None:
         sigma = _sigmas(rows, noise)
     wanted = [math.nan if v is None else float(v) for v in (baseline, penalty, min_spike)]
-    y, found = np.empty((2, samples))
+    y = np.empty(samples)
     powers, pools = np.empty(samples + 1), np.empty((2, samples))
     lengths = np.empty(samples, np.int32)
-    out = np.empty_like(rows)
-    for row in range(count):
+    for row, found in enumerate(result.reshape(count, samples)):
         if row == 0 or decay[row] != decay[row - 1]:
             oasis_loops.fill_powers(decay[row], powers)
         y[:] = rows[row]
         oasis_loops.deconvolve_row(
             y, sigma[row], *wanted, want_spikes, powers, pools, lengths, found
         )
-        out[row] = found
-    return out.reshape(*leading, samples)
+    return result
 
 
 def _decays(rows: np.ndarray, frame_rate: float, tau: float | None) -> np.ndarray:

@@ -21,6 +21,7 @@ from calscipy.errors import ArgumentError
 from calscipy.kernels.baseline import as_float
 from calscipy.kernels.compiled import frozen
 from calscipy.kernels.percentile import check_percentile
+from calscipy.kernels.results import room_for
 from calscipy.kernels.rolling_loops import rolling_order
 
 __all__ = [
@@ -37,7 +38,9 @@ MARGIN = 0.1  # of quantiles by which windows of a segment may differ, noise apa
 TRUNCATE = 4.0  # standard deviations at which the Gaussian ends
 
 
-def rolling_percentile_baseline(f: ArrayLike, *, window: int, percentile: float) -> np.ndarray:
+def rolling_percentile_baseline(
+    f: ArrayLike, *, window: int, percentile: float, out: np.ndarray | None = None
+) -> np.ndarray:
     """Percentile of the samples around each sample.
 
     The sample at rank ``int(count * percentile / 100)`` of the sorted window is taken, without
@@ -51,6 +54,8 @@ def rolling_percentile_baseline(f: ArrayLike, *, window: int, percentile: float)
         Length of the window in samples, odd. It costs the same whatever its length.
     percentile : float
         From 0 to 100.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -73,11 +78,13 @@ def rolling_percentile_baseline(f: ArrayLike, *, window: int, percentile: float)
     counts = np.arange(window + 1, dtype=np.float64)
     ranks = (counts * percentile / 100.0).astype(np.int64)
     ranks = np.minimum(ranks, np.maximum(counts.astype(np.int64) - 1, 0))
-    low, _ = _order_statistics(as_float(f), ranks, ranks, percentile / 100)
+    low, _ = _order_statistics(as_float(f), ranks, ranks, percentile / 100, out=out)
     return low
 
 
-def rolling_median_baseline(f: ArrayLike, *, window: int) -> np.ndarray:
+def rolling_median_baseline(
+    f: ArrayLike, *, window: int, out: np.ndarray | None = None
+) -> np.ndarray:
     """Median of the samples around each sample.
 
     Parameters
@@ -87,6 +94,8 @@ def rolling_median_baseline(f: ArrayLike, *, window: int) -> np.ndarray:
         in the middle is taken.
     window : int
         Length of the window in samples, odd. It costs the same whatever its length.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -107,7 +116,8 @@ def rolling_median_baseline(f: ArrayLike, *, window: int) -> np.ndarray:
     counts = np.arange(window + 1)
     f = as_float(f)
     gapped = bool(np.isnan(f).any())
-    low, high = _order_statistics(f, np.maximum(counts - 1, 0) // 2, counts // 2, 0.5, both=gapped)
+    lower, upper = np.maximum(counts - 1, 0) // 2, counts // 2
+    low, high = _order_statistics(f, lower, upper, 0.5, both=gapped, out=out)
     if not gapped:
         return low
     differ = low != high  # also where both are NaN, which stay so
@@ -124,24 +134,31 @@ def _odd(window: int) -> int:
 
 
 def _order_statistics(
-    f: np.ndarray, lower: np.ndarray, upper: np.ndarray, quantile: float, *, both: bool = False
+    f: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    quantile: float,
+    *,
+    both: bool = False,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take the samples at two ranks of each window; the second one only if ``both``.
 
     The ranks are those for 0, 1, ... samples in the window, and lie about ``quantile``.
     """
     samples, window = f.shape[-1], len(lower) - 1
-    low = np.empty(f.shape, f.dtype)
+    low = room_for(out, f.shape, f.dtype)
     high = np.empty(f.shape if both else (0, samples), f.dtype)
     if f.size == 0:
         return low, high
     rows = frozen(f.reshape(-1, samples))
     # the quantiles of windows scatter about that of the segment, the more the shorter they are
     margin = MARGIN + 3 * np.sqrt(quantile * (1 - quantile) / window)
+    values = np.empty(samples + window - 1, f.dtype)
     rolling_order(
         rows,
-        rows.view(f"u{rows.itemsize}"),
-        _mirrored(samples, window // 2).astype(np.int32),
+        values,
+        values.view(f"u{values.itemsize}"),
         lower.astype(np.int64),
         upper.astype(np.int64),
         max(SEGMENT[0], SEGMENT[1] * window),
@@ -150,8 +167,8 @@ def _order_statistics(
         low.reshape(-1, samples),
         high.reshape(-1, samples),
     )
-    for out in (low, high):
-        interpolate_missing(out.reshape(-1, samples))
+    for found in (low, high):
+        interpolate_missing(found.reshape(-1, samples))
     return low, high
 
 

@@ -36,20 +36,19 @@ EVERY = 4  # sample of a segment enters it
 
 @compiled
 def rolling_order(
-    rows: Any, bits: Any, place: Any, lower: Any, upper: Any, step: int,
+    rows: Any, values: Any, bits: Any, lower: Any, upper: Any, step: int,
     quantile: float, margin: float, low: Any, high: Any,
 ) -> None:  # fmt: skip
-    """Take two order statistics of the window around each sample.
+    """Take two order statistics of the window around each sample of rows mirrored at their ends.
 
-    ``bits`` are the rows as unsigned integers, and ``place`` are the samples of a row that is
-    mirrored at its ends. A window with ``count`` samples gives those at ``lower[count]`` and
+    ``values`` has room for a row and half a window on either side, and ``bits`` is a view of it as
+    unsigned integers. A window with ``count`` samples gives those at ``lower[count]`` and
     ``upper[count]`` of its sorted ones, and NaN if it has none. With an empty ``high``, only the
     lower one is taken. ``step`` windows make a segment, of whose samples those within ``margin`` or
     more of the ``quantile`` are sorted: a guess, which changes the time alone.
     """
     window = len(lower) - 1
-    most = min(len(place), step + window - 1)
-    mirrored = np.empty(len(place), bits.dtype)
+    most = min(len(values), step + window - 1)
     keys = np.empty((2, most), np.uint64)
     order = np.empty((2, most), np.int32)
     ranks, source = np.empty(most, np.int32), np.empty(most + FIRST, np.int32)
@@ -58,11 +57,10 @@ def rolling_order(
     members = np.empty((most + FIRST + 1) // 64 + 1, np.uint64)
     reach = margin
     for r in range(len(rows)):
-        for j in range(len(place)):
-            mirrored[j] = bits[r, place[j]]
+        _mirror(rows[r], window // 2, values)
         for start in range(0, rows.shape[1], step):
             part = slice(start, start + step + window - 1)
-            some = mirrored[part]
+            some = bits[part]
             least, greatest = _keys(some, keys[1])
             bottom, top = _trim(keys[1, : len(some)], least, greatest, quantile, reach, counts)
             _rank(keys, order, len(some), bottom, top, counts, ranks, source)
@@ -73,15 +71,29 @@ def rolling_order(
                 _rank(keys, order, len(some), least, greatest, counts, ranks, source)
                 _slide(ranks[: len(some)], lower, upper, members, found)
             to = slice(start, start + len(some) - window + 1)
-            _take(rows[r], place[part], source, found[0], low[r, to])
+            _take(values[part], source, found[0], low[r, to])
             if len(high):
-                _take(rows[r], place[part], source, found[1], high[r, to])
+                _take(values[part], source, found[1], high[r, to])
 
 
 @compiled
-def _take(row: Any, place: Any, source: Any, ranks: Any, out: Any) -> None:
+def _mirror(row: Any, beyond: int, values: Any) -> None:
+    """Copy a row and what lies beyond its ends: ``d c b a | a b c d | d c b a``, and so on."""
+    samples = len(row)
+    inside = values[beyond : beyond + samples]
+    for j in range(samples):
+        inside[j] = row[j]
+    for j in range(beyond):
+        at = (-1 - j) % (2 * samples)
+        values[beyond - 1 - j] = row[min(at, 2 * samples - 1 - at)]
+        at = (samples + j) % (2 * samples)
+        values[beyond + samples + j] = row[min(at, 2 * samples - 1 - at)]
+
+
+@compiled
+def _take(values: Any, source: Any, ranks: Any, out: Any) -> None:
     for i in range(len(out)):
-        out[i] = row[place[source[ranks[i]]]] if ranks[i] >= 0 else np.nan
+        out[i] = values[source[ranks[i]]] if ranks[i] >= 0 else np.nan
 
 
 @compiled

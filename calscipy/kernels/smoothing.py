@@ -10,6 +10,7 @@ from calscipy.errors import ArgumentError
 from calscipy.kernels.baseline import as_float, rows_by_gaps
 from calscipy.kernels.compiled import frozen
 from calscipy.kernels.detrend import orthonormal_polynomials
+from calscipy.kernels.results import room_for
 from calscipy.kernels.smoothing_loops import diffuse
 
 __all__ = ["check_diffusion", "gaussian_smooth", "perona_malik", "savgol"]
@@ -29,6 +30,7 @@ def perona_malik(
     gamma: float = 0.25,
     absolute: bool = False,
     sigma: float = 0.0,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Smooth each row by diffusion that steps well above ``kappa`` stop.
 
@@ -50,6 +52,8 @@ def perona_malik(
         Take ``kappa`` in the units of ``f``.
     sigma : float, default 0
         Standard deviation in samples of a Gaussian that the differences are smoothed with first.
+    out : ndarray, optional
+        Where to put the result, if it fits as it is.
 
     Returns
     -------
@@ -75,9 +79,11 @@ def perona_malik(
     check_diffusion(iterations, kappa, gamma, sigma)
     f = as_float(f)
     rows = frozen(f.reshape(int(np.prod(f.shape[:-1])), f.shape[-1]))
-    finite = np.isfinite(rows)
-    low = np.min(rows, axis=1, where=finite, initial=np.inf)
-    high = np.max(rows, axis=1, where=finite, initial=-np.inf)
+    low, high = np.empty((2, len(rows)), rows.dtype)
+    for number, row in enumerate(rows):  # one by one: a mask of all is as large as a trace
+        finite = np.isfinite(row)
+        low[number] = np.min(row, where=finite, initial=np.inf)
+        high[number] = np.max(row, where=finite, initial=-np.inf)
     empty = ~(low <= high)
     low[empty] = high[empty] = 0
     width = np.full(len(rows), kappa) if absolute else kappa * (high.astype("f8") - low)
@@ -86,13 +92,14 @@ def perona_malik(
     # A constant row has no range, and a single sample no neighbour.
     scale[~np.isfinite(scale) | empty | (rows.shape[1] < 2)] = 0
     level = low + (high - low) / 2
+    result = room_for(out, f.shape, f.dtype)
+    smooth = result.reshape(rows.shape)
     if sigma:
-        out = _diffuse_smoothed(rows, level, scale, int(iterations), gamma, sigma)
+        _diffuse_smoothed(rows, level, scale, int(iterations), gamma, sigma, smooth)
     else:
-        out = np.empty(rows.shape, f.dtype)
         tile = max(TILE, HALOS * int(iterations))
-        diffuse(rows, level, scale, int(iterations), np.full(1, gamma, f.dtype), tile, out)
-    return out.reshape(f.shape)
+        diffuse(rows, level, scale, int(iterations), np.full(1, gamma, f.dtype), tile, smooth)
+    return result
 
 
 def check_diffusion(iterations: int, kappa: float, gamma: float, sigma: float) -> None:
@@ -116,21 +123,21 @@ def _diffuse_smoothed(
     iterations: int,
     gamma: float,
     sigma: float,
-) -> np.ndarray:
+    out: np.ndarray,
+) -> None:
     """Diffuse with differences smoothed by the mean of those that exist around each."""
-    out = rows.copy()
-    for row, target in zip(np.flatnonzero(scale), out[scale != 0], strict=True):
-        finite = np.isfinite(target)
+    out[...] = rows
+    for row in np.flatnonzero(scale):
+        finite = np.isfinite(rows[row])
         link = (finite[1:] & finite[:-1]).astype(np.float64)
         weight = _gaussian(link, sigma, "constant")
         share = np.divide(link, weight, out=np.zeros_like(link), where=link > 0)
-        u = np.where(finite, target.astype(np.float64) - level[row], 0.0)
+        u = np.where(finite, rows[row].astype(np.float64) - level[row], 0.0)
         for _ in range(iterations):
             d = share * _gaussian(link * np.diff(u), sigma, "constant")
             flow = d * np.exp(-((d * scale[row]) ** 2))
             u += gamma * np.diff(flow, prepend=0.0, append=0.0)
         out[row, finite] = u[finite] + level[row]
-    return out
 
 
 def _gaussian(rows: np.ndarray, sigma: float, mode: str) -> np.ndarray:

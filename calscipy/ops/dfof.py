@@ -154,11 +154,12 @@ def _dfof_rows(
     floor: float,
     clip: bool,
     flag: Callable[[np.ndarray], None],
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Divide rows of one epoch by their baseline; flag those where it is too low."""
     f0 = baseline(reference[0] if reference else f, **numbers)
     lowest = lowest_denominator(f, f0, offset=offset, floor=floor)
-    ratio, low = fold_change(f, f0, offset=offset, lowest=lowest, clip=clip)
+    ratio, low = fold_change(f, f0, offset=offset, lowest=lowest, clip=clip, out=out)
     flag(np.flatnonzero(low.any(axis=-1)))
     return ratio
 

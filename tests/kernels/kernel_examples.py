@@ -193,12 +193,12 @@ def modes():
 
 
 def rolling_medians():
-    rows, window = np.resize(FLOATS, (2, 300)), 9
+    rows, ranks = np.resize(FLOATS, (2, 300)), np.arange(10) // 2
     rows.setflags(write=False)
-    place, ranks = np.pad(np.arange(300, dtype="i4"), window // 2, "symmetric"), np.arange(10) // 2
     out, none = np.empty_like(rows), np.empty((0, 300), "f4")
+    values = np.empty(308, "f4")
     rolling_loops.rolling_order(
-        rows, rows.view("u4"), place, ranks, ranks, 100, 0.5, 0.1, out, none
+        rows, values, values.view("u4"), ranks, ranks, 100, 0.5, 0.1, out, none
     )
     return out
 

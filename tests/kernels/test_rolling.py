@@ -231,10 +231,10 @@ def test_segments_and_guesses_change_nothing(quantile, margin, step, share, gaps
     window, counts = 25, np.arange(26)
     lower = (share * np.maximum(counts - 1, 0)).astype(int)
     upper = np.minimum(lower + 1, np.maximum(counts - 1, 0))
-    place = np.pad(np.arange(200, dtype="i4"), 12, "symmetric")
     low, high = np.empty_like(rows), np.empty_like(rows)
+    values = np.empty(200 + window - 1)
     rolling_loops.rolling_order(
-        rows, rows.view("u8"), place, lower, upper, step, quantile, margin, low, high
+        rows, values, values.view("u8"), lower, upper, step, quantile, margin, low, high
     )
     for row, *outs in zip(rows, low, high, strict=True):
         for ranks, out in zip((lower, upper), outs, strict=True):
