@@ -72,15 +72,16 @@ def refuse(*args, **kwargs):
 
 
 @pytest.mark.parametrize("shape", [(96, 160), (128, 80)], ids=str)
-@pytest.mark.parametrize("photons", [20, 50])
-def test_known_shifts_within_a_tenth_of_a_pixel(shape, photons):
-    shifts = random_shifts(40)
-    data, still = recording(shifts, shape, photons)
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("photons", "worst"), [(3, 0.1), (20, 0.035)])
+def test_known_shifts_within_a_tenth_of_a_pixel(shape, seed, photons, worst):
+    shifts = random_shifts(40, seed=seed)
+    data, still = recording(shifts, shape, photons, seed=seed)
     found = estimate_shifts(data, template=still)
-    assert rms(both(found) - shifts) < 0.05
+    assert rms(both(found) - shifts) < worst
     own = both(estimate_shifts(lazy(data, 16, *shape)))
     away = own - shifts - np.median(own - shifts, axis=0)
-    assert rms(away) < 0.05
+    assert rms(away) < worst
     np.testing.assert_allclose(np.median(own, axis=0), 0, atol=0.1)
 
 
