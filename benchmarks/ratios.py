@@ -14,7 +14,7 @@ import numpy as np
 
 THREADS = os.cpu_count() or 1
 COPY = "parallel copy"
-SHORT = 0.02  # s
+SHORT = 0.1  # s
 Run = Callable[[], Any]
 
 

@@ -3,6 +3,7 @@
 import functools
 import pickle
 from dataclasses import dataclass
+from time import sleep
 
 import dask
 import dask.array as da
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import calscipy as cs
 from calscipy import blocks
 from calscipy.blocks import time
+from calscipy.blocks.threads import share_out
 from calscipy.errors import ArgumentError, ChunkError, RowError
 
 
@@ -447,3 +449,29 @@ def test_a_movie_that_does_not_fit_is_refused_with_two_ways_out():
         pytest.raises(ChunkError, match=message),
     ):
         blocks.whole_time(lazy, 0, movie=True, verb="dfof")
+
+
+# -- threads -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_piece_is_worked_on_once(threads):
+    done = []
+    share_out(done.extend, range(1000), threads)
+    assert sorted(done) == list(range(1000))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_after_an_error_no_further_piece_is_begun(threads):
+    begun = []
+
+    def work(pieces):
+        for piece in pieces:
+            begun.append(piece)
+            if piece == 5:
+                raise ValueError("at piece 5")
+            sleep(0.002)
+
+    with pytest.raises(ValueError, match="at piece 5"):
+        share_out(work, range(10_000), threads)
+    assert len(begun) < 2000

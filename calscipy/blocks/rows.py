@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,10 @@ from calscipy.blocks.device import on_host
 from calscipy.blocks.graphs import require_layers
 from calscipy.blocks.memory import empty_block
 from calscipy.blocks.results import into
+from calscipy.blocks.threads import share_out
 
-PIECE = 2**21  # samples that a kernel gets at a time
+PIECE = 2**22  # samples that a kernel gets at a time
+WORTH_THREADS = 2**17  # samples from which on a pool of threads costs less than it gains
 
 
 def by_rows(
@@ -89,8 +90,12 @@ class _Work:
         out = empty_block((*leading, *self.shape), self.dtype)
         size = max(math.prod(data.shape[len(leading) :]), math.prod(self.shape), 1)
         rows = max(1, PIECE // size)
+        if data.size < WORTH_THREADS:
+            threads = 1
         if leading:
-            rows = max(1, min(rows, -(-leading[-1] // threads)))
+            # As many pieces for each thread as for the others.
+            turns = max(1, -(-leading[-1] // (rows * threads)))
+            rows = max(1, -(-leading[-1] // (turns * threads)))
         pieces: list[tuple[Any, ...]] = [()]
         if leading:
             pieces = [
@@ -101,13 +106,9 @@ class _Work:
 
         put = into(self.kernel)
 
-        def work(piece: tuple[Any, ...]) -> None:
-            put(out[piece], data[piece], dtype=self.dtype, **self.arguments)
-
-        if threads == 1 or len(pieces) < 2:
+        def work(pieces: Iterator[tuple[Any, ...]]) -> None:
             for piece in pieces:
-                work(piece)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, pieces))
+                put(out[piece], data[piece], dtype=self.dtype, **self.arguments)
+
+        share_out(work, pieces, min(threads, len(pieces)) or 1)
         return out

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from dask.system import CPU_COUNT
 from calscipy.blocks.device import on_host
 from calscipy.blocks.memory import empty_block
 from calscipy.blocks.results import into
+from calscipy.blocks.threads import share_out
 from calscipy.errors import ArgumentError, ChunkError, RowError
 from calscipy.options import get_option
 
@@ -153,7 +152,12 @@ class _Rows:
         out = empty_block(shape, self.dtype)
         put = into(self.kernel)
 
-        def work(box: tuple[slice, ...], rooms: list[np.ndarray | None]) -> None:
+        def work(boxes: Iterator[tuple[slice, ...]]) -> None:
+            rooms: list[np.ndarray | None] = [None] * len(operands)
+            for box in boxes:
+                work_on(box, rooms)
+
+        def work_on(box: tuple[slice, ...], rooms: list[np.ndarray | None]) -> None:
             rows = [
                 self._ready(operand[box], None if mask is None else mask[box], rooms, at)
                 for at, (operand, mask) in enumerate(zip(operands, masks, strict=True))
@@ -173,7 +177,7 @@ class _Rows:
         else:
             most = min(most, -(-math.prod(shape[:-1]) // threads))
         steps = _steps(shape[:-1], max(1, most))
-        _share_out(work, _boxes(shape[:-1], steps), threads, len(operands))
+        share_out(work, _boxes(shape[:-1], steps), threads)
         reports.hand_over(self.verb, self.names, self.flagged)
         return out
 
@@ -231,35 +235,6 @@ class _Reports:
             raise ArgumentError(f"{verb}: {text}" if verb else text)
         if flagged is not None and FLAG in self._rows:
             flagged(named(FLAG))
-
-
-def _share_out(
-    work: Callable[[tuple[slice, ...], list[np.ndarray | None]], None],
-    boxes: Iterator[tuple[slice, ...]],
-    threads: int,
-    operands: int,
-) -> None:
-    """Do the work on each box: every thread takes the next one and keeps its own rooms."""
-    taking = threading.Lock()
-
-    def take_turns(_: int) -> None:
-        rooms: list[np.ndarray | None] = [None] * operands
-        while True:
-            with taking:
-                box = next(boxes, None)
-            if box is None:
-                return
-            work(box, rooms)
-
-    if threads == 1:
-        take_turns(0)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            list(pool.map(take_turns, range(threads)))
-        finally:
-            with taking:
-                list(boxes)  # after an error, or Ctrl-C, nothing is left for the other threads
 
 
 def _steps(shape: Sequence[int], most: int) -> tuple[int, ...]:

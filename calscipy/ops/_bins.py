@@ -151,13 +151,14 @@ def bin_coords(
         for dim in (model.Y, model.X)
         if dim in widths and dim not in data.coords
     }
-    data = data.assign_coords(unplaced)
+    if unplaced:
+        data = data.assign_coords(unplaced)
     coords: dict[Hashable, xr.Variable] = {}
-    for name, coord in data.coords.items():
+    for name, coord in data.coords.variables.items():  # as arrays they would take longer to make
         if not set(edges) & set(coord.dims):
-            coords[name] = coord.variable
+            coords[name] = coord
             continue
-        values = _labels(data, coord, edges, reduce)
+        values = _labels(data, str(name), coord, edges, reduce)
         if values is not None:
             attrs = dict(coord.attrs)
             if name in (model.Y, model.X) and name in widths:
@@ -167,14 +168,18 @@ def bin_coords(
 
 
 def _labels(
-    data: xr.DataArray, coord: xr.DataArray, edges: dict[str, Edges], reduce: str
+    data: xr.DataArray, name: str, coord: xr.Variable, edges: dict[str, Edges], reduce: str
 ) -> np.ndarray | None:
-    """Return the coordinate of the bins; None where there is no such thing."""
-    values = model.coordinate(data, str(coord.name))
-    use = None if coord.name in _POSITIONS else _used(data, coord)
-    timed = model.TIME in data.coords and data[model.TIME].dims == (model.FRAMES,)
-    delays = coord.name == model.PLANE_TIME and timed and model.FRAMES in set(edges) & {*coord.dims}
-    if delays:  # what has to be right is how long it is after the time of a bin
+    """Return a coordinate of the bins; None where there is no such thing."""
+    values = model.coordinate(data, name)
+    use = None if name in _POSITIONS else _used(data, coord)
+    delays = (  # what has to be right is how long it is after the time of a bin
+        name == model.PLANE_TIME
+        and model.FRAMES in set(edges) & {*coord.dims}
+        and model.TIME in data.coords
+        and data[model.TIME].dims == (model.FRAMES,)
+    )
+    if delays:
         shape = [-1 if dim == model.FRAMES else 1 for dim in coord.dims]
         times = model.coordinate(data, model.TIME)
         values = values - times.reshape(shape)
@@ -182,11 +187,11 @@ def _labels(
         if dim not in edges:
             continue
         rows, ends = np.moveaxis(values, axis, 0), edges[str(dim)]
-        if coord.name == model.VALID:
+        if name == model.VALID:
             made = reduced(np.logical_and if reduce == "sum" else np.logical_or, rows, ends)
         elif is_constant(rows, ends):
             made = rows[ends.starts]
-        elif _is_quantity(coord):
+        elif _is_quantity(name, coord):
             made = _mean(rows, ends, None if use is None else np.moveaxis(use, axis, 0))
         else:
             return None
@@ -196,7 +201,7 @@ def _labels(
     return values
 
 
-def _used(data: xr.DataArray, coord: xr.DataArray) -> np.ndarray | None:
+def _used(data: xr.DataArray, coord: xr.Variable) -> np.ndarray | None:
     """Return which values of a coordinate belong to valid frames; None for all."""
     if model.VALID not in data.coords or model.FRAMES not in coord.dims:
         return None
@@ -205,15 +210,19 @@ def _used(data: xr.DataArray, coord: xr.DataArray) -> np.ndarray | None:
     return np.asarray(valid.set_dims(coord.sizes).transpose(*coord.dims).values)
 
 
-def _is_quantity(coord: xr.DataArray) -> bool:
+def _is_quantity(name: str, coord: xr.Variable) -> bool:
     """Tell numbers from labels, of which there is no mean."""
-    if coord.name in _LABELS or coord.dtype.kind not in "iuf":
+    if name in _LABELS or coord.dtype.kind not in "iuf":
         return False
-    return coord.name in _POSITIONS or coord.dtype.kind == "f" or "units" in coord.attrs
+    return name in _POSITIONS or coord.dtype.kind == "f" or "units" in coord.attrs
 
 
 def is_constant(values: np.ndarray, edges: Edges) -> bool:
     """Tell whether no value changes within a bin of the first axis."""
+    if len(edges.starts) and not np.array_equal(
+        values[edges.starts[0]], values[edges.stops[0] - 1]
+    ):
+        return False  # as times, at once
     first = np.repeat(values[edges.starts], edges.stops - edges.starts, axis=0)
     return np.array_equal(values[inside(edges)], first)
 
@@ -221,6 +230,9 @@ def is_constant(values: np.ndarray, edges: Edges) -> bool:
 def _mean(values: np.ndarray, edges: Edges, use: np.ndarray | None = None) -> np.ndarray:
     """Return the mean of each bin of the first axis, without NaN and what is not used."""
     known = ~np.isnan(values) if use is None else ~np.isnan(values) & use
+    if known.all():
+        lengths = (edges.stops - edges.starts).reshape(-1, *(1,) * (values.ndim - 1))
+        return reduced(np.add, values.astype(np.float64, copy=False), edges) / lengths
     total = reduced(np.add, np.where(known, values, 0.0), edges)
     count = reduced(np.add, known.astype(np.int64), edges)
     return np.where(count > 0, total, np.nan) / np.maximum(count, 1)

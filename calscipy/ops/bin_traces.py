@@ -40,7 +40,7 @@ def bin_traces(
         model.require_gapless(data, "bin")
     edges = bin_edges(data, {model.TIME: width}, partial)
     starts, stops = edges[model.TIME]
-    ordered = data.transpose(..., model.TIME)
+    ordered = data.variable.transpose(..., model.TIME)  # without labels, which cost more time
     if callable(reduce):
         dtype = float_dtype(data)
         kernel: Callable[..., np.ndarray] = bin_rows_by
@@ -58,7 +58,8 @@ def bin_traces(
         **how,
     )
     coords = bin_coords(data, edges, {model.TIME: width}, str(reduce))
-    return xr.DataArray(values, coords, ordered.dims, name=data.name).transpose(*data.dims)
+    result = xr.DataArray(values, coords, ordered.dims, name=data.name)
+    return result if result.dims == data.dims else result.transpose(*data.dims)
 
 
 def reduce_name(reduce: str | Callable[..., Any]) -> str:
