@@ -26,7 +26,6 @@ from calscipy.kernels.summary import Images, Sums, combine, images, is_exact
 from calscipy.options import get_option
 
 PIECE_BYTES = 2**25  # frames worked on at a time, which bounds what is copied
-SPLIT = 8  # sums that one task puts together
 
 
 def summary_images(data: Any, valid: np.ndarray | None = None) -> Images:
@@ -136,25 +135,23 @@ def _build(
         inputs = itertools.chain.from_iterable(map(refs, needed))
         graph[key] = Task(key, _Pivot(view, tuple(frames)), *inputs)
         pivot = [TaskRef(key)]
-    keys: list[Any] = []
+    before: list[Any] = []
     image_bytes = chosen.shape[1] * math.prod(view.shape) * data.dtype.itemsize
-    for some in _groups(data.chunks[0], image_bytes):
+    # One after the other, so that dask takes the blocks in their order. With a tree it begins its
+    # branches here and there, and holds the source blocks that the filters at their ends share.
+    for number, some in enumerate(_groups(data.chunks[0], image_bytes)):
         task = _Part(view, chosen[edges[some[0]] : edges[some[-1] + 1]], bool(pivot))
-        key = (f"{name}-part", len(keys), *place)
+        key = (f"{name}-part", number, *place)
         inputs = itertools.chain.from_iterable(map(refs, some))
         graph[key] = Task(key, task, *pivot, *inputs)
-        keys.append(key)
-    for level in itertools.count():
-        if len(keys) <= SPLIT:
-            break
-        groups = [keys[start : start + SPLIT] for start in range(0, len(keys), SPLIT)]
-        keys = [(f"{name}-merge", level, at, *place) for at in range(len(groups))]
-        for key, group in zip(keys, groups, strict=True):
-            graph[key] = Task(key, combine, *map(TaskRef, group))
+        if before:
+            part, key = key, (f"{name}-merge", number, *place)
+            graph[key] = Task(key, combine, *before, TaskRef(part))
+        before = [TaskRef(key)]
     core = tuple(slice(r.before, r.before + r.core) for r in (rows, columns))
     out = tuple(r.core for r in around)
     key = (name, *place)
-    graph[key] = Task(key, _Finish(out, core, data.dtype), *map(TaskRef, keys))
+    graph[key] = Task(key, _Finish(out, core, data.dtype), *before)
 
 
 def _taken(reach: Reach) -> tuple[slice, ...]:
