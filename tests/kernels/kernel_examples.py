@@ -1,13 +1,16 @@
-"""One small call of every kernel module that has compiled loops.
+"""One small call of every kernel module that has compiled loops, and of the loop that reads frames.
 
 Run as a script, it makes each call in the parent, then again in a forked child, and compares.
 """
 
 import multiprocessing
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from calscipy.io.prairieview.plain import CAN_READ_ALL, FrameLayout, read_all_plain
 from calscipy.kernels import (
     averages,
     background,
@@ -35,6 +38,7 @@ from calscipy.kernels import (
     time_offset,
 )
 from calscipy.kernels import bin as bins
+from calscipy.testing import tiff_frame
 
 MOVIE = np.random.default_rng(0).integers(900, 1100, (20, 48, 50)).astype("uint16")
 FLOATS = MOVIE.astype("float32")
@@ -219,6 +223,20 @@ def diffused():
     rows.setflags(write=False)
     smoothing_loops.diffuse(rows, level, scale, 5, np.full(1, 0.25, "f4"), 100, out)
     return out
+
+
+def frames_read():
+    if not CAN_READ_ALL:
+        return np.zeros(1)
+    layout, names = FrameLayout(48, 50), np.array([b"0.tif", b"1.tif", b"absent.tif"])
+    images, wanted = np.zeros((3, 48, 50), "uint16"), np.ones(3, bool)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, image in zip(names[:2].tolist(), MOVIE, strict=False):
+            content = tiff_frame(image, description=b"<OME></OME>")
+            Path(folder, name.decode()).write_bytes(content)
+        done = read_all_plain(folder, names, wanted, images, layout)
+    assert done.tolist() == [True, True, False]
+    return images
 
 
 def parsed():
