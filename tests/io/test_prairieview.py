@@ -108,6 +108,7 @@ def plain_only(monkeypatch):
     def refuse(self, path, *args):
         pytest.fail(f"tifffile was asked for {path}")
 
+    monkeypatch.setattr(frames, "in_use", lambda: False)  # else all of a block are read at once
     monkeypatch.setattr(frames, "read_plain", counted)
     monkeypatch.setattr(frames._OpenFile, "page", refuse)
     return read
@@ -259,7 +260,7 @@ def test_real_plane_times(aborted):
 
 @real
 @pytest.mark.parametrize("chunks", [None, "frames", {"y": 128}])
-def test_real_frames_are_read_bit_exact_by_the_fast_path(tmp_path, plain_only, chunks):
+def test_real_frames_are_read_bit_exact_by_the_fast_path(tmp_path, plain_only, monkeypatch, chunks):
     with tarfile.open(FRAMES) as archive:
         archive.extractall(tmp_path, filter="data")
     folder = tmp_path / "EM0121_PRE-001"
@@ -283,6 +284,12 @@ def test_real_frames_are_read_bit_exact_by_the_fast_path(tmp_path, plain_only, c
     assert movie.values.max() == 8191
     bands = chunks == {"y": 128}  # these read rows of a file whose header they check
     assert sorted(set(plain_only)) == ([] if bands else names)
+    if frames.CAN_READ_ALL:
+        plain_only.clear()
+        monkeypatch.setattr(frames, "_LARGE_BYTES", 0)
+        monkeypatch.setattr(frames, "in_use", lambda: True)
+        np.testing.assert_array_equal(movie_of(folder, chunks=chunks), movie)
+        assert not plain_only
 
 
 # B. Layouts
