@@ -16,10 +16,9 @@ from calscipy.blocks.device import on_host
 from calscipy.blocks.graphs import require_layers
 from calscipy.blocks.memory import empty_block
 from calscipy.blocks.results import into
-from calscipy.blocks.threads import share_out
+from calscipy.blocks.threads import WORTH_THREADS, share_out
 
 PIECE = 2**22  # samples that a kernel gets at a time
-WORTH_THREADS = 2**17  # samples from which on a pool of threads costs less than it gains
 
 
 def by_rows(

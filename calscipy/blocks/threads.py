@@ -9,6 +9,8 @@ from typing import TypeVar
 
 Piece = TypeVar("Piece")
 
+WORTH_THREADS = 2**17  # samples from which on a pool of threads costs less than it gains
+
 
 def share_out(
     work: Callable[[Iterator[Piece]], None], pieces: Iterable[Piece], threads: int

@@ -18,12 +18,11 @@ from dask.system import CPU_COUNT
 from calscipy.blocks.device import on_host
 from calscipy.blocks.memory import empty_block
 from calscipy.blocks.results import into
-from calscipy.blocks.threads import share_out
+from calscipy.blocks.threads import WORTH_THREADS, share_out
 from calscipy.errors import ArgumentError, ChunkError, RowError
 from calscipy.options import get_option
 
 PIECE = 2**18  # samples that a kernel works on at a time: 1 MiB of float32 stays in the cache
-WORTH_THREADS = 2**17  # samples from which on a pool of threads costs less than it gains
 RESULT_BYTES = 4  # of a sample of float32
 MOST_TASKS = 200_000  # of putting frames together to tiles; building them takes seconds
 TURNED = 64  # frames turned at a time: all at once is four times slower, out of the cache

@@ -13,7 +13,8 @@ from dask.base import normalize_token
 from dask.system import CPU_COUNT
 
 from calscipy.blocks.device import on_host
-from calscipy.blocks.time import PIECE, WORTH_THREADS
+from calscipy.blocks.threads import WORTH_THREADS
+from calscipy.blocks.time import PIECE
 
 
 def reduce_time(

@@ -114,15 +114,6 @@ def plain_only(monkeypatch):
     return read
 
 
-@pytest.fixture(params=[False, True], ids=["one by one", "all at once"])
-def loop(request, monkeypatch):
-    """Whether plain frames are read by the compiled loop, as those of large movies are."""
-    if request.param and not frames.CAN_READ_ALL:
-        pytest.skip("the system has no preadv")
-    monkeypatch.setattr(frames, "_LARGE_BYTES", 0)
-    monkeypatch.setattr(frames, "in_use", lambda: request.param)
-
-
 opens = []  # names of files that Python opens while a test looks
 looking = False
 
