@@ -14,10 +14,6 @@ from calscipy.kernels.bin import bin_frames
 from calscipy.kernels.compiled import compiled, compiled_fast, frozen, read_only
 from calscipy.kernels.results import room_for
 
-# Indexes have no sign: numba would look whether one counts from the end.
-ONE, TWO, THREE, FOUR = (np.uint64(n) for n in (1, 2, 3, 4))
-NARROW = 12  # samples of a bin up to which four bins at once are faster than four samples at once
-
 
 def bin_rows(
     rows: np.ndarray,
@@ -59,10 +55,7 @@ def bin_rows(
     made = result.reshape(len(flat), len(starts))
     if rows.dtype.kind == "f" and reduce in ("mean", "sum", "std"):
         samples = frozen(flat, np.dtype("f8" if rows.dtype.itemsize == 8 else "f4"))
-        even = 0 if reduce == "std" else _even_bins(starts, stops)
-        if even:
-            ends = (np.uint64(edges[0]) for edges in (starts, stops))
-            _add_even(samples, *ends, np.uint64(even), reduce == "mean", made)
+        even = 0 if reduce == "std" else _add_narrow(samples, starts, stops, reduce, made)
         if even < len(starts):
             first, last = (frozen(edges[even:], np.dtype("u8")) for edges in (starts, stops))
             if reduce == "std":
@@ -160,41 +153,21 @@ def _runs(starts: np.ndarray, stops: np.ndarray) -> Iterator[tuple[slice, int]]:
             yield slice(first, last), int(widths[first])
 
 
-def _even_bins(starts: np.ndarray, stops: np.ndarray) -> int:
-    """Count the narrow bins at the beginning that follow each other and are alike, by fours."""
-    if not len(starts) or stops[0] - starts[0] > NARROW:
+def _add_narrow(
+    rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, reduce: str, out: np.ndarray
+) -> int:
+    """Add up the narrow bins at the beginning that follow each other and are alike; count them."""
+    from calscipy.kernels import narrow_bins  # imports numba
+
+    wide = int(stops[0] - starts[0]) if len(starts) else 0
+    if not 0 < wide <= narrow_bins.WIDEST:
         return 0
-    edges = starts[0] + (stops[0] - starts[0]) * np.arange(len(starts) + 1)
+    edges = starts[0] + wide * np.arange(len(starts) + 1)
     odd = (starts != edges[:-1]) | (stops != edges[1:])
-    return (int(np.argmax(odd)) if odd.any() else len(starts)) // 4 * 4
-
-
-@compiled_fast("contract")
-def _add_even(rows: Any, start: Any, stop: Any, count: Any, mean: bool, out: Any) -> None:
-    """Add up ``count`` bins of one width from the first on, which is from ``start`` to ``stop``.
-
-    Four bins at once: an addition to one of them has to wait for the last one to it.
-    """
-    wide = stop - start
-    by = np.float64(np.int64(wide)) if mean else 1.0
-    share = 1.0 / by  # as good as a division once it is rounded to float32
-    single = out.itemsize == 4
-    for r in range(len(rows)):
-        row, target = rows[r], out[r]
-        for k in range(np.uint64(0), count, FOUR):
-            a = start + k * wide
-            b = a + wide
-            c, d = b + wide, b + wide + wide
-            sum_a = sum_b = sum_c = sum_d = 0.0
-            for i in range(wide):
-                sum_a += row[a + i]
-                sum_b += row[b + i]
-                sum_c += row[c + i]
-                sum_d += row[d + i]
-            target[k] = sum_a * share if single else sum_a / by
-            target[k + ONE] = sum_b * share if single else sum_b / by
-            target[k + TWO] = sum_c * share if single else sum_c / by
-            target[k + THREE] = sum_d * share if single else sum_d / by
+    count = int(np.argmax(odd)) if odd.any() else len(starts)
+    place = (np.uint64(number) for number in (starts[0], wide, count))
+    narrow_bins.add_bins(rows, *place, float(wide) if reduce == "mean" else 1.0, out)
+    return count
 
 
 @compiled_fast("reassoc", "contract")

@@ -60,6 +60,28 @@ def test_a_nan_stays_in_its_bin_and_an_infinity_is_one(reduce, wide):
     assert np.isfinite(np.delete(result[0], 0)).all()
 
 
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+@pytest.mark.parametrize("wide", [1, 2, 7, 8, 9, 10, 15, 16])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_narrow_bins_are_the_same_wherever_they_are(reduce, wide, dtype):
+    part = (0.1 + np.random.default_rng(wide).normal(size=wide)).astype(dtype)
+    expected = reference(part, [0], [wide], reduce)
+    for count in range(1, 24):
+        rows = np.full((2, 3 + count * wide), np.nan, dtype)
+        rows[:, 3:] = np.tile(part, count)
+        starts = 3 + wide * np.arange(count)
+        result = bin_rows(rows, starts=starts, stops=starts + wide, reduce=reduce, dtype=dtype)
+        assert (result == result[0, 0]).all()
+        np.testing.assert_allclose(result[0, :1], expected, rtol=1e-6 if dtype == "f4" else 1e-14)
+
+
+def test_negative_zeros_add_up_to_one():
+    rows = np.full((1, 40), -0.0, "f4")
+    starts = np.arange(0, 40, 10)
+    result = bin_rows(rows, starts=starts, stops=starts + 10, reduce="sum", dtype=np.dtype("f4"))
+    assert np.signbit(result).all()
+
+
 def test_a_spread_far_from_zero_keeps_its_digits():
     rows = 1e9 + np.random.default_rng(0).normal(size=(1, 300))
     edges = np.array([0, 100, 200, 300])
