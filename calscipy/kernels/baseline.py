@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calscipy.errors import ArgumentError
-from calscipy.kernels.compiled import compiled, compiled_fast, frozen
+from calscipy.kernels.compiled import frozen
 from calscipy.kernels.percentile import check_percentile, row_percentile
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 MOST_TAPS = 30  # of the low-pass filter, as in CalSciPy 0.3.5 and FISSA
 LEAST_WEIGHT = 0.5  # of the filter that must lie on valid samples
 PIECE = 2**16  # samples filtered at a time, which stay in the cache for the percentile
-TILE = 512  # samples that the filter sums up at a time: its sums stay in the nearest cache
 
 
 def as_float(f: ArrayLike) -> np.ndarray:
@@ -214,13 +213,15 @@ def low_pass_baseline(
     taps = _taps(rows.shape[1])
     if taps < 2 or cutoff >= frame_rate / 2:
         return _constant(row_percentile(rows, percentile), f)
+    from calscipy.kernels import vector_loops  # imports numba
+
     weights = frozen(_weights(taps, cutoff, frame_rate), rows.dtype)
     step = max(1, PIECE // rows.shape[1])
     smooth = np.empty((min(step, len(rows)), rows.shape[1]), rows.dtype)
     level = np.empty(len(rows))
     for start in range(0, len(rows), step):
         piece = rows[start : start + step]
-        _low_passed(piece, weights, smooth)
+        vector_loops.low_pass(piece, weights, LEAST_WEIGHT, smooth)
         level[start : start + step] = row_percentile(smooth[: len(piece)], percentile)
     scattered = np.isnan(level)  # single samples here and there, or none
     if scattered.any():
@@ -230,14 +231,11 @@ def low_pass_baseline(
 
 @functools.lru_cache(maxsize=16)  # pixels come in many pieces
 def _weights(taps: int, cutoff: float, frame_rate: float) -> np.ndarray:
-    """Weights of the filter, forwards and backwards at once, from the centre on.
-
-    Zeros make them one and a multiple of four.
-    """
+    """Weights of the filter, forwards and backwards at once, from the centre on."""
     from scipy import signal  # takes a second to import
 
     once = signal.firwin(taps, cutoff, window="hamming", fs=frame_rate)
-    return np.pad(np.convolve(once, once[::-1])[taps - 1 :], (0, (1 - taps) % 4))
+    return np.convolve(once, once[::-1])[taps - 1 :]
 
 
 def _taps(samples: int) -> int:
@@ -245,106 +243,3 @@ def _taps(samples: int) -> int:
     taps = min(MOST_TAPS, samples // 3)
     taps -= taps % 2 == 0
     return taps - (3 * taps == samples)
-
-
-@compiled
-def _low_passed(rows, weights, smooth):  # type: ignore[no-untyped-def]
-    """Filter rows by a symmetric kernel; NaN where a row has too few samples in reach."""
-    samples, reach = rows.shape[1], weights.size - 1
-    # Arrays of their own: with rows of one array the loops below are six times slower.
-    values = np.empty(samples + 2 * reach, rows.dtype)
-    there, weight = values[:0], values[:0]
-    for r in range(rows.shape[0]):
-        # Sums of differences from a sample lose fewer digits than sums of the level itself.
-        level = _first_known(rows[r])
-        _extend(rows[r], level, reach, values)
-        total = smooth[r]
-        if _is_complete(values):
-            _convolve(values, weights, total)
-            _add_level(level, total)
-            continue
-        if there.size == 0:
-            there, weight = np.empty_like(values), np.empty(samples, rows.dtype)
-        _take_out(values, there)
-        _convolve(values, weights, total)
-        _convolve(there, weights, weight)
-        for i in range(samples):
-            usable = there[i + reach] == 1 and weight[i] >= LEAST_WEIGHT
-            total[i] = total[i] / weight[i] + level if usable else np.nan
-
-
-@compiled
-def _first_known(row):  # type: ignore[no-untyped-def]
-    for i in range(row.size):
-        if np.isfinite(row[i]):
-            return row[i]
-    return row[0]
-
-
-@compiled
-def _extend(row, level, reach, values):  # type: ignore[no-untyped-def]
-    """Mirror a row in its end samples, as filtfilt does; without one there is nothing beyond it."""
-    samples = row.size
-    inside = values[reach : reach + samples]
-    for i in range(samples):
-        inside[i] = row[i] - level
-    for i in range(1, reach + 1):
-        values[reach - i] = 2 * inside[0] - inside[i]
-        values[reach + samples - 1 + i] = 2 * inside[samples - 1] - inside[samples - 1 - i]
-
-
-@compiled
-def _is_complete(values):  # type: ignore[no-untyped-def]
-    missing = 0
-    for i in range(values.size):
-        missing += values[i] - values[i] != 0  # NaN and infinite
-    return missing == 0
-
-
-@compiled
-def _take_out(values, there):  # type: ignore[no-untyped-def]
-    """Put zeros where values are missing, and tell where they are not."""
-    for i in range(values.size):
-        known = np.isfinite(values[i])
-        there[i] = known
-        if not known:
-            values[i] = 0
-
-
-@compiled
-def _add_level(level, total):  # type: ignore[no-untyped-def]
-    for i in range(total.size):
-        total[i] += level
-
-
-@compiled
-def _convolve(values, weights, total):  # type: ignore[no-untyped-def]
-    reach = weights.size - 1
-    for start in range(0, total.size, TILE):
-        some = total[start : start + TILE]
-        near = values[start : start + some.size + 2 * reach]
-        _begin(near[reach:], weights[0], some)
-        for k in range(1, reach, 4):
-            _add_four(near[reach - k - 3 :], near[reach + k :], weights[k : k + 4], some)
-
-
-@compiled
-def _begin(centre, weight, some):  # type: ignore[no-untyped-def]
-    for i in range(some.size):
-        some[i] = weight * centre[i]
-
-
-@compiled_fast("contract")
-def _add_four(before, after, weights, some):  # type: ignore[no-untyped-def]
-    """Add four pairs of samples at once, so that the sums are loaded and stored less often."""
-    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
-    before_b, before_c, before_d = before[2:], before[1:], before[0:]
-    before = before[3:]
-    after_b, after_c, after_d = after[1:], after[2:], after[3:]
-    for i in range(some.size):
-        some[i] += (
-            a * (before[i] + after[i])
-            + b * (before_b[i] + after_b[i])
-            + c * (before_c[i] + after_c[i])
-            + d * (before_d[i] + after_d[i])
-        )

@@ -157,16 +157,16 @@ def _add_narrow(
     rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, reduce: str, out: np.ndarray
 ) -> int:
     """Add up the narrow bins at the beginning that follow each other and are alike; count them."""
-    from calscipy.kernels import narrow_bins  # imports numba
+    from calscipy.kernels import vector_loops  # imports numba
 
     wide = int(stops[0] - starts[0]) if len(starts) else 0
-    if not 0 < wide <= narrow_bins.WIDEST:
+    if not 0 < wide <= vector_loops.WIDEST:
         return 0
     edges = starts[0] + wide * np.arange(len(starts) + 1)
     odd = (starts != edges[:-1]) | (stops != edges[1:])
     count = int(np.argmax(odd)) if odd.any() else len(starts)
     place = (np.uint64(number) for number in (starts[0], wide, count))
-    narrow_bins.add_bins(rows, *place, float(wide) if reduce == "mean" else 1.0, out)
+    vector_loops.add_bins(rows, *place, float(wide) if reduce == "mean" else 1.0, out)
     return count
 
 

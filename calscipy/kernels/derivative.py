@@ -8,14 +8,13 @@ from scipy.ndimage import gaussian_filter1d
 
 from calscipy.errors import ArgumentError, RowError
 from calscipy.kernels.baseline import as_float
-from calscipy.kernels.compiled import compiled, read_only
+from calscipy.kernels.compiled import frozen
 from calscipy.kernels.peaks import find_peaks
 from calscipy.kernels.results import room_for
 
 __all__ = ["derivative_events"]
 
 TRUNCATE = 4.0  # σ of the Gaussian on each side, scipy's default
-BLOCK = 1024  # samples that are filtered at a time: they stay in the cache
 
 
 def derivative_events(
@@ -117,6 +116,8 @@ def _half_gaussian(sigma: float) -> np.ndarray:
 
 def _smooth(padded: np.ndarray, half: np.ndarray, out: np.ndarray) -> None:
     """Filter what lies in the middle of ``padded``, to the last bit as ``scipy.ndimage`` does."""
+    from calscipy.kernels import vector_loops  # imports numba
+
     reach, size = len(half) - 1, len(out)
     values = padded[reach : reach + size]
     if reach <= size:
@@ -124,7 +125,7 @@ def _smooth(padded: np.ndarray, half: np.ndarray, out: np.ndarray) -> None:
         padded[reach + size :] = values[size - reach :][::-1]
     else:  # mirrored several times
         padded[:] = np.pad(values, reach, mode="symmetric")
-    _symmetric_filter(read_only(padded), read_only(half), out)
+    vector_loops.filter_symmetric(frozen(padded), frozen(half), out)
 
 
 def _std(values: np.ndarray, spare: np.ndarray) -> float:
@@ -132,32 +133,3 @@ def _std(values: np.ndarray, spare: np.ndarray) -> float:
     np.subtract(values, values.mean(), out=spare)
     np.multiply(spare, spare, out=spare)
     return float(np.sqrt(spare.mean()))
-
-
-@compiled
-def _symmetric_filter(padded: np.ndarray, half: np.ndarray, out: np.ndarray) -> None:
-    """Filter, each sum as scipy orders it: the centre, then pairs from the outermost inwards.
-
-    The inner loop runs over samples, so that it vectorises without changing that order.
-    """
-    radius = half.shape[0] - 1
-    for start in range(0, out.shape[0], BLOCK):
-        block = out[start : start + BLOCK]
-        size = block.shape[0]
-        line = padded[start : start + size + 2 * radius]
-        centre = line[radius:]
-        for at in range(size):
-            block[at] = centre[at] * half[0]
-        reach = radius
-        while reach >= 2:
-            left, right = line[radius - reach :], line[radius + reach :]
-            left1, right1 = line[radius - reach + 1 :], line[radius + reach - 1 :]
-            weight, weight1 = half[reach], half[reach - 1]
-            for at in range(size):
-                outer = (left[at] + right[at]) * weight
-                block[at] = block[at] + outer + (left1[at] + right1[at]) * weight1
-            reach -= 2
-        if reach == 1:
-            left, right, weight = line[radius - 1 :], line[radius + 1 :], half[1]
-            for at in range(size):
-                block[at] += (left[at] + right[at]) * weight

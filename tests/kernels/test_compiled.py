@@ -34,7 +34,7 @@ def test_every_module_with_compiled_loops_has_an_example():
         if isinstance(node, ast.ImportFrom) and node.module == "calscipy.kernels"
         for alias in node.names
     }
-    through_others = {"median", "separable", "bin_loops", "moving_loops", "narrow_bins"}
+    through_others = {"median", "separable", "bin_loops", "moving_loops", "vector_loops"}
     assert with_loops - through_others <= imported
     assert "filters" in imported
 
