@@ -16,12 +16,13 @@ import numpy as np
 import xarray as xr
 
 from calscipy._version import __version__
+from calscipy.model import LEVEL_ATTR
 
 P = ParamSpec("P")
 Result = TypeVar("Result", xr.DataArray, xr.Dataset)
 Operation = Callable[Concatenate[xr.DataArray, P], Result]
 
-OF_ONE_ARRAY = ("units", "long_name", "cell_methods")  # these mean nothing on a Dataset
+OF_ONE_ARRAY = ("units", "long_name", "cell_methods", LEVEL_ATTR)  # mean nothing on a Dataset
 
 
 def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
@@ -53,9 +54,12 @@ def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
             # variables, not arrays: these bring an index of several levels, which xarray warns of
             columns = {name: result.variables[name].copy(deep=False) for name in result.data_vars}
             for column in columns.values():
-                column.attrs = {**column.attrs, **history}
+                column.attrs = _said({**column.attrs, **history})
             result = result.assign(columns)
-        return result.assign_attrs({**kept, **result.attrs, **history})
+        attrs = _said({**kept, **result.attrs, **history})
+        result = result.copy(deep=False)
+        result.attrs = attrs
+        return result
 
     return wrapper  # type: ignore[return-value]
 
@@ -64,6 +68,16 @@ def described(result: xr.DataArray, *, units: str, long_name: str, **used: Any) 
     """Label a result; ``used`` are the arguments that its method filled in."""
     attrs = {"units": units, "long_name": long_name}
     return result.assign_attrs(attrs | ({ARGUMENTS: used} if used else {}))
+
+
+def _said(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes without a level that means nothing."""
+    return {name: value for name, value in attrs.items() if name != LEVEL_ATTR or value is not None}
+
+
+def of_no_level(result: xr.DataArray) -> xr.DataArray:
+    """Leave out what became of the level of the data: the result is something else."""
+    return result.assign_attrs({LEVEL_ATTR: None})
 
 
 # An operation whose method fills in defaults leaves the values that it used under this key.

@@ -12,10 +12,21 @@ from calscipy import model
 from calscipy.blocks.per_frame import require_host
 from calscipy.errors import ArgumentError
 
+LONGEST_WINDOW = 86_400.0  # s
+
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a number; True and False are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def require_seconds(value: Any, longest: float, verb: str, name: str) -> None:
+    """Raise for a length of time that is so long that it must be in ms."""
+    if value > longest:
+        raise ArgumentError(
+            f"{verb} needs {name} in seconds, up to {longest:g}, got {value!r}. Is that in ms? "
+            f"Then it is {value / 1000:g} s."
+        )
 
 
 def require_movie(data: xr.DataArray, verb: str) -> None:

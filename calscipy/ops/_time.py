@@ -11,7 +11,7 @@ import xarray as xr
 
 from calscipy import blocks, model
 from calscipy.errors import ArgumentError, first_few
-from calscipy.ops._frames import is_number
+from calscipy.ops._frames import LONGEST_WINDOW, is_number, require_seconds
 
 
 def along_time(
@@ -123,6 +123,7 @@ def samples(window: Any, rate: float, verb: str) -> int:
     """Turn a window in s into an odd number of samples."""
     if not (is_number(window) and np.isfinite(window) and window > 0):
         raise ArgumentError(f"{verb} needs window > 0 in seconds, got {window!r}")
+    require_seconds(window, LONGEST_WINDOW, verb, "window")
     count = max(1, round(window * rate))
     return count + (count % 2 == 0)
 

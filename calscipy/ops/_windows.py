@@ -10,7 +10,7 @@ import xarray as xr
 from calscipy import model
 from calscipy.errors import ArgumentError, TimeAxisError, first_few
 from calscipy.kernels.waveforms import Places
-from calscipy.ops._frames import is_number
+from calscipy.ops._frames import LONGEST_WINDOW, is_number, require_seconds
 
 HALF_STEP = 0.5 * (1 + model.REGULAR_TOLERANCE)  # steps may be that much longer than usual
 
@@ -22,6 +22,7 @@ def window_samples(before: Any, after: Any, rate: float, verb: str, words: str) 
             raise ArgumentError(
                 f"{verb} needs {words} in seconds, 0 or more, got {before!r} and {after!r}"
             )
+        require_seconds(value, LONGEST_WINDOW, verb, words)
     return round(before * rate), round(after * rate)
 
 

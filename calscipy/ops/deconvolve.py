@@ -10,7 +10,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, recorded
+from calscipy.history import described, of_no_level, recorded
 from calscipy.kernels import oasis
 from calscipy.ops._frames import is_number
 from calscipy.ops._reductions import epoch_starts, reduce_time
@@ -106,12 +106,13 @@ def deconvolve(
         data, oasis.spikes, "deconvolve", method, tau, penalty, min_spike, noise, baseline
     )
     units = data.attrs.get("units", "1")
-    return described(
+    result = described(
         result.rename(model.SPIKES),
         units=units,
         long_name=f"deconvolved activity, in {units} per frame",
         **used,
     )
+    return of_no_level(result)
 
 
 @recorded
@@ -263,4 +264,5 @@ def estimate_tau(data: xr.DataArray) -> xr.DataArray:
         frame_rate=rate,
         starts=epoch_starts(data),
     )
-    return described(result.rename("tau"), units="s", long_name="decay time of transients")
+    result = described(result.rename("tau"), units="s", long_name="decay time of transients")
+    return of_no_level(result)

@@ -125,4 +125,4 @@ def _kernel(
             f"detrend(mode=) must be 'subtract' or 'divide', got {arguments['mode']!r}"
         )
     rate = model.regular_rate(data, "detrend")
-    return detrend_exponential, {"frame_rate": rate, **arguments}
+    return detrend_exponential, {"frame_rate": rate, **arguments, "terms": int(arguments["terms"])}

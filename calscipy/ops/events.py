@@ -10,10 +10,10 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, recorded
+from calscipy.history import described, of_no_level, recorded
 from calscipy.kernels import events as kernels
 from calscipy.kernels.matched_filters import to_samples
-from calscipy.ops._frames import is_number
+from calscipy.ops._frames import is_number, require_seconds
 from calscipy.ops._time import along_time, chosen
 
 EventMethod = Literal["matched", "derivative"]
@@ -91,11 +91,7 @@ def events(
         if not (is_number(value) and np.isfinite(value) and value > 0):
             raise ArgumentError(f"events needs {name} > 0 as one number, got {value!r}")
     for name in {"rise", "decay"} & set(numbers):
-        if numbers[name] > LONGEST:
-            raise ArgumentError(
-                f"events needs {name} in seconds, up to {LONGEST:g}, got {numbers[name]!r}. "
-                f"Is it in ms? Then give {name}={numbers[name] / 1000:g}."
-            )
+        require_seconds(numbers[name], LONGEST, "events", name)
     kernel: Callable[..., np.ndarray] = kernels.matched_events
     if method == "derivative":
         kernel = kernels.derivative_events
@@ -103,4 +99,5 @@ def events(
     result = along_time(
         data, kernel, verb="events", dtype=np.bool_, frame_rate=rate, **numbers
     ).rename(model.EVENTS)
-    return described(result, units="1", long_name="event onsets", **arguments)
+    result = described(result, units="1", long_name="event onsets", **arguments)
+    return of_no_level(result)

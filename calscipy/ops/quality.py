@@ -11,7 +11,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, recorded
+from calscipy.history import described, of_no_level, recorded
 from calscipy.kernels import quality as kernels
 from calscipy.ops._matching import require_same_labels
 from calscipy.ops._reductions import epoch_starts, reduce_time
@@ -110,7 +110,7 @@ def quality(
             data, kernels.event_rate, verb="quality", others=(events,), frame_rate=rate
         )
         table["event_rate"] = described(found, units="Hz", long_name="event rate")
-    return xr.Dataset(table)
+    return xr.Dataset({name: of_no_level(column) for name, column in table.items()})
 
 
 def _check(data: xr.DataArray, events: xr.DataArray | None, saturation: float | None) -> None:

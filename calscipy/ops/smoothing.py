@@ -9,6 +9,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import smoothing as kernels
+from calscipy.ops._frames import is_number
 from calscipy.ops._time import along_time, samples
 
 
@@ -70,6 +71,10 @@ def perona_malik(
     >>> perona_malik(traces, iterations=1, kappa=0.1).values.round(2).tolist()
     [[0.24, 0.52, 0.24, 50.0, 50.0]]
     """
+    given = {"iterations": iterations, "kappa": kappa, "gamma": gamma, "sigma": sigma}
+    for name, value in given.items():
+        if not is_number(value):
+            raise ArgumentError(f"perona_malik needs {name} as a number, got {value!r}")
     kernels.check_diffusion(iterations, kappa, gamma, sigma)
     model.require_gapless(data, "perona_malik")
     result = along_time(
@@ -118,7 +123,7 @@ def gaussian_smooth(data: xr.DataArray, *, sigma: float) -> xr.DataArray:
     >>> gaussian_smooth(traces, sigma=0.05).values.round(2).tolist()
     [[0.0, 0.43, 3.15, 0.43, 0.0]]
     """
-    if not (np.isfinite(sigma) and sigma > 0):
+    if not (is_number(sigma) and np.isfinite(sigma) and sigma > 0):
         raise ArgumentError(f"gaussian_smooth needs sigma > 0 in seconds, got {sigma!r}")
     rate = model.regular_rate(data, "gaussian_smooth")
     result = along_time(

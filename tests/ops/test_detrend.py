@@ -167,6 +167,12 @@ def test_arguments(arguments, message):
         detrend(traces(), **arguments)
 
 
+def test_a_whole_float_is_a_number_of_terms():
+    data = traces()
+    one = detrend(data, method="exponential", terms=1)
+    np.testing.assert_array_equal(detrend(data, method="exponential", terms=1.0), one)
+
+
 def test_uneven_times():
     data = traces()
     time = data.time.values.copy()

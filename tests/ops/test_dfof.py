@@ -175,6 +175,20 @@ def test_damaged_frames_of_a_reference_enter_no_baseline(dtype, lazy):
     assert (result.chunks is not None) == lazy
 
 
+def test_what_became_of_the_level_is_said_of_traces_alone(truth):
+    dfof = cs.dfof(truth.traces)
+    events = cs.events(dfof)
+    for same in (dfof, cs.denoise(dfof, tau=0.7), cs.savgol(dfof, window=1, order=2)):
+        assert same.attrs["level"] == "removed"
+    table = cs.event_table(dfof, events)
+    quality = cs.quality(dfof, events=events)
+    others = [events, cs.count(events), cs.rate(events), cs.bin(events, samples=30, reduce="sum")]
+    others += [cs.deconvolve(dfof, tau=0.7), cs.noise(dfof), cs.estimate_tau(dfof)]
+    others += [table, *table.values(), quality, *quality.values()]
+    for other in others:
+        assert "level" not in other.attrs
+
+
 def test_a_level_that_was_removed(truth):
     """F10: ΔF/F of a trace around zero means nothing."""
     with pytest.raises(ArgumentError, match=r"their level, but it was removed.*keep_level"):

@@ -453,7 +453,7 @@ def test_history_of_frames():
 
 def test_a_decay_in_ms_is_refused():
     data = cs.from_numpy(np.zeros((1, 100)), frame_rate=10)
-    with pytest.raises(ArgumentError, match=r"decay in seconds, up to 60, got 500.*decay=0\.5"):
+    with pytest.raises(ArgumentError, match=r"decay in seconds, up to 60, got 500.*it is 0\.5 s"):
         events(data, decay=500)
     with pytest.raises(ArgumentError, match="rise > 0 as one number"):
         events(data, rise="fast")

@@ -188,6 +188,8 @@ def test_windows_are_seconds(pre, post):
     data = traces()
     with pytest.raises(ArgumentError, match="pre and post in seconds, 0 or more"):
         waveforms(data, at(data), pre=pre, post=post)
+    with pytest.raises(ArgumentError, match=r"pre and post in seconds, up to .* in ms"):
+        waveforms(data, at(data), pre=1, post=500_000)
 
 
 def test_what_has_no_frame_rate_is_refused():
