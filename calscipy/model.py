@@ -32,6 +32,7 @@ COMPLETE_ATTR = "calscipy_complete"
 SOURCE_ATTR = "source"
 STATE_ATTR = "prairieview"
 LEVEL_ATTR = "level"  # "removed" once an operation has taken the mean level away
+CLOCK_ATTR = "clock"  # on `time`: the signal that it comes from
 LATEST_ATTR = "latest"  # on a group: the variable that the session's next verb works on
 IMAGE_SHAPE_ATTR = "image_shape"  # on ROIs: the image they were made on
 NEUROPIL, SPIKES, BASELINE = "neuropil", "spikes", "baseline"  # variables beside the traces
@@ -214,10 +215,17 @@ def regular_rate(data: xr.DataArray, verb: str) -> float:
     off = np.abs(steps * rate - 1.0)
     worst = int(np.argmax(off))
     if off[worst] > REGULAR_TOLERANCE:
+        clock = data[TIME].attrs.get(CLOCK_ATTR)
+        coarse = (
+            f" Times are {clock}: if that signal was sampled too coarsely, take even ones with "
+            "session.use_frame_clock(..., even=True)."
+            if clock
+            else ""
+        )
         raise TimeAxisError(
             f"{verb} needs evenly spaced samples, but a step of {steps[worst]:.6g} s differs "
             f"from the usual {1 / rate:.6g} s by {off[worst]:.1%}. Select an even part "
-            "(data.sel(time=slice(a, b))) or resample it (data.interp(time=...))."
+            f"(data.sel(time=slice(a, b))) or resample it (data.interp(time=...)).{coarse}"
         )
     return rate
 

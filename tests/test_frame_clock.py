@@ -112,6 +112,56 @@ def test_a_recording_from_disk(tmp_path):
     assert np.abs(after.movie.time - written.times.values).max() > 0.001
 
 
+def coarse(signal):
+    """Sampled at 1 kHz."""
+    return signal.isel(time=slice(None, None, RATE // 1000))
+
+
+@pytest.mark.parametrize("per_frame", [1, 3])
+def test_a_clock_that_was_sampled_coarsely(per_frame):
+    """Without noise, the edges of pulses are known to half a sample."""
+    true = pulses(90, jitter=0)
+    computed = np.arange(90 // per_frame) * per_frame * PERIOD
+    start = session(computed, coarse(voltage(true, noise=0)))
+    options = {"pulses_per_frame": per_frame, **CLOCK}
+    if per_frame == 1:
+        after = use_frame_clock(start, "Frame", **options)
+        with pytest.raises(TimeAxisError, match=r"pulses of Frame: .* even=True"):
+            cs.gaussian_smooth(after.traces, sigma=0.1)
+    after = use_frame_clock(start, "Frame", even=True, **options)
+    expected = true[::per_frame] - true[0]
+    np.testing.assert_allclose(after.traces.time, expected, atol=1e-3)
+    step = float(np.diff(expected).mean())
+    np.testing.assert_allclose(np.diff(after.traces.time), step, rtol=1e-3)
+    assert cs.gaussian_smooth(after.traces, sigma=0.1).shape == after.traces.shape
+    assert '"even": true' in after.traces.attrs["history"]
+
+
+def test_cycles_are_straightened_apart():
+    true = np.concatenate([pulses(40, jitter=0), 2 + pulses(50, jitter=0, drift=0)])
+    computed = np.concatenate([np.arange(40), 60 + np.arange(50)]) * PERIOD
+    start = session(computed, coarse(voltage(true, noise=0)))
+    epochs = ("time", np.repeat([0, 1], [40, 50]))
+    tree = start.tree.assign(
+        {
+            "traces": xr.DataTree(start.tree["traces"].to_dataset().assign_coords(epoch=epochs)),
+            "movie": xr.DataTree(
+                start.tree["movie"].to_dataset().assign_coords(epoch=("frames", epochs[1]))
+            ),
+        }
+    )
+    after = use_frame_clock(cs.ImagingSession(tree), "Frame", even=True, **CLOCK)
+    np.testing.assert_allclose(after.movie.time, true - true[0], atol=1e-3)
+
+
+def test_frames_that_are_uneven_are_not_straightened():
+    true = pulses(90, jitter=0)
+    true[50:] += 0.004
+    start = session(np.arange(90) * PERIOD, voltage(true))
+    with pytest.raises(ArgumentError, match=r"frame (49|50) is 0.00\d+ s away .* every 0.0001 s"):
+        use_frame_clock(start, "Frame", even=True, **CLOCK)
+
+
 def test_volumes_by_planes_and_by_volumes():
     """Three planes and a flyback; every second volume is scanned the other way round."""
     true = pulses(40, jitter=0.001)
