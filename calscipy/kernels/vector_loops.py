@@ -1,7 +1,7 @@
 """Loops over rows that are written in vectors of the processor, where a compiler finds none.
 
 It does not for sums over a few neighbouring samples, and it would not keep the sums of a filter in
-registers. Vectors are as long as those of the widest processors; numba splits them for others. This
+registers. Vectors are as long as those of the widest processors; LLVM splits them for others. This
 module imports numba.
 """
 
@@ -49,6 +49,8 @@ def add_bins(rows: Any, start: Any, wide: Any, count: Any, divisor: float, out: 
         Contiguous. The first ``count`` of each row are written.
     """
     size = np.uint64(rows.shape[1])
+    if wide > _WIDEST or start + count * wide > size or count > out.shape[1]:
+        raise ValueError("the bins do not fit")
     whole = _ZERO  # bins of which four can be loaded from the row itself
     while whole + _FOUR <= count and start + (whole + _THREE) * wide + _WIDEST <= size:
         whole += _FOUR
@@ -81,6 +83,8 @@ def filter_symmetric(padded: Any, half: Any, out: Any) -> None:
     """
     reach = np.uint64(half.size) - _ONE
     size, step = np.uint64(out.size), np.uint64(SUMS * BYTES // out.itemsize)
+    if padded.size != size + reach + reach:
+        raise ValueError("the row and what is beyond its ends do not fit the result")
     if size >= step:
         for at in range(_ZERO, size - step, step):
             _filter_some(padded, half, reach, out, at)

@@ -41,6 +41,19 @@ def test_a_nan_or_an_infinity_reaches_as_far_as_the_weights():
     np.testing.assert_array_equal(np.flatnonzero(np.isinf(out)), [197, 199, 200, 201, 203])
 
 
+def test_what_is_too_short_is_refused():
+    numbers, one = np.ones(400), np.uint64(1)
+    with pytest.raises(ValueError, match="beyond its ends"):
+        filter_symmetric(frozen(numbers), frozen(np.ones(2)), np.empty(399))
+    rows, out = frozen(np.ones((2, 40))), np.empty((2, 4))
+    for start, wide, count in ((1, 10, 4), (0, 17, 2), (0, 8, 5), (0, 1, 5)):
+        place = (np.uint64(number) for number in (start, wide, count))
+        with pytest.raises(ValueError, match="do not fit"):
+            add_bins(rows, *place, 1.0, out)
+    add_bins(rows, 0 * one, 10 * one, 4 * one, 1.0, out)
+    assert (out == 10).all()
+
+
 def test_memory_that_vectors_would_not_fit_is_refused():
     numbers = np.ones(400)
     with pytest.raises(TypingError):
