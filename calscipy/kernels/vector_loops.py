@@ -20,6 +20,7 @@ from calscipy.kernels.compiled import compiled
 BYTES = 64  # of a vector
 LANES = 8  # numbers of a vector of float64
 WIDEST = 2 * LANES  # samples of a bin: it fills at most two vectors
+DRAWN = 15  # samples of a row of which the middle one is its level
 SUMS = 6  # vectors of a filter that are summed at a time
 
 # Indexes have no sign: numba would look whether one counts from the end.
@@ -119,9 +120,10 @@ def low_pass(rows: Any, half: Any, least: float, out: Any) -> None:
     # Arrays of their own: with rows of one array the loops below are six times slower.
     values = np.empty(samples + 2 * reach, rows.dtype)
     there, weight = values[:0], values[:0]
+    drawn = np.empty(DRAWN, rows.dtype)
     for r in range(rows.shape[0]):
-        # Sums of differences from a sample lose fewer digits than sums of the level itself.
-        level = _first_known(rows[r])
+        # Sums of differences from a usual sample lose fewer digits than sums of the level itself.
+        level = _usual(rows[r], drawn)
         _extend(rows[r], level, reach, values)
         total = out[r]
         if _is_complete(values):
@@ -139,7 +141,15 @@ def low_pass(rows: Any, half: Any, least: float, out: Any) -> None:
 
 
 @compiled
-def _first_known(row: Any) -> Any:
+def _usual(row: Any, drawn: Any) -> Any:
+    """Return the middle one of some known samples: a single one may be an outlier."""
+    known = 0
+    for i in range(0, row.size, max(1, row.size // drawn.size)):
+        if np.isfinite(row[i]) and known < drawn.size:
+            drawn[known] = row[i]
+            known += 1
+    if known:
+        return np.sort(drawn[:known])[known // 2]
     for i in range(row.size):
         if np.isfinite(row[i]):
             return row[i]

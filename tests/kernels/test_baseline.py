@@ -195,6 +195,17 @@ def test_a_gap_out_of_reach_changes_nothing(length):
     assert np.isnan(smooth[1]).tolist() == np.isnan(gapped).tolist()
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("place", [0, 700])
+def test_an_outlier_costs_no_digits_elsewhere(dtype, place):
+    row = np.random.default_rng(1).normal(200, 1, (1, 3000)).astype(dtype)
+    row[0, place] = 1e10
+    expected = baseline.low_pass_baseline(row.astype("f8"), frame_rate=30.0)[0, 0]
+    assert expected == pytest.approx(199.68, abs=0.05)
+    found = baseline.low_pass_baseline(row, frame_rate=30.0)[0, 0]
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def gapped_reference(row, frame_rate, percentile):
     """Slow loop over the definition."""
     n = len(row)
