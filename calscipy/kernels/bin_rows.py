@@ -199,7 +199,7 @@ def _std(rows: Any, starts: Any, stops: Any, out: Any) -> None:
         for k in range(np.uint64(len(starts))):
             start, wide = starts[k], stops[k] - starts[k]
             pivot = np.float64(row[start])
-            total, squares = 0.0, 0.0
+            total, squares = pivot - pivot, 0.0  # NaN where that sample is not finite
             for i in range(np.uint64(1), wide):
                 off = row[start + i] - pivot
                 total += off

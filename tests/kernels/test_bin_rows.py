@@ -82,6 +82,15 @@ def test_negative_zeros_add_up_to_one():
     assert np.signbit(result).all()
 
 
+@pytest.mark.parametrize("reduce", REDUCES)
+def test_bins_of_one_sample(reduce):
+    rows = np.array([[1.0, np.nan, -np.inf, 0.0, 5.0]])
+    starts = np.arange(5)
+    result = bin_rows(rows, starts=starts, stops=starts + 1, reduce=reduce, dtype=np.dtype("f8"))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(result, reference(rows, starts, starts + 1, reduce))
+
+
 def test_a_spread_far_from_zero_keeps_its_digits():
     rows = 1e9 + np.random.default_rng(0).normal(size=(1, 300))
     edges = np.array([0, 100, 200, 300])
