@@ -382,7 +382,8 @@ def test_every_format_has_its_own_name_and_endings():
 # -- interrupted ---------------------------------------------------------------------------------
 
 SLOW = """
-    import sys, time
+    import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     from calscipy.io.store import journal
     write = journal.Journal.write
     def slow(self, key, *parts):

@@ -18,6 +18,8 @@ __all__ = ["check_diffusion", "gaussian_smooth", "perona_malik", "savgol"]
 TILE = 4096  # samples that are diffused at a time, in the first-level cache
 HALOS = 8  # a tile is at least as long as so many of the samples that reach into it
 TRUNCATE = 4.0  # standard deviations of a Gaussian, as in scipy
+MOST_ITERATIONS = 100_000  # of diffusion; minutes for long traces, which Ctrl-C cannot end
+WIDEST_SIGMA = 100_000  # samples that links are smoothed by
 WIDE = 64  # samples on either side from which on a cosine transform is faster
 WIDEST = 4  # standard deviation in rows, from which on every output is the mean, but for 1e-4
 
@@ -104,16 +106,20 @@ def perona_malik(
 
 def check_diffusion(iterations: int, kappa: float, gamma: float, sigma: float) -> None:
     """Raise for arguments of ``perona_malik`` that are out of range."""
-    if iterations != int(iterations) or iterations < 1:
-        raise ArgumentError(f"iterations must be a whole number from 1 up, not {iterations!r}.")
+    if not 1 <= iterations <= MOST_ITERATIONS or iterations != int(iterations):
+        raise ArgumentError(
+            f"iterations must be a whole number from 1 to {MOST_ITERATIONS}, not {iterations!r}."
+        )
     if not (np.isfinite(kappa) and kappa > 0):
         raise ArgumentError(f"kappa must be above 0, not {kappa!r}.")
     if not 0 < gamma <= 0.5:
         raise ArgumentError(
             f"gamma must be above 0 and at most 0.5, not {gamma!r}: beyond that noise grows."
         )
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise ArgumentError(f"sigma must be 0 or a positive number of samples, not {sigma!r}.")
+    if not 0 <= sigma <= WIDEST_SIGMA:
+        raise ArgumentError(
+            f"sigma must be a number of samples from 0 to {WIDEST_SIGMA}, not {sigma!r}."
+        )
 
 
 def _diffuse_smoothed(
@@ -152,7 +158,8 @@ def gaussian_smooth(f: ArrayLike, *, sigma: float) -> np.ndarray:
     Parameters
     ----------
     f : array_like, shape (..., samples)
-        Fluorescence. Every output is the weighted mean of the samples that are not missing.
+        Fluorescence. Every output is the weighted mean of the samples that are not missing;
+        infinite ones count as such.
     sigma : float
         Standard deviation in samples.
 
@@ -173,6 +180,9 @@ def gaussian_smooth(f: ArrayLike, *, sigma: float) -> np.ndarray:
     out = np.full(rows.shape, np.nan, f.dtype)
     if not out.size:
         return out.reshape(f.shape)
+    infinite = np.isinf(rows)
+    if infinite.any():
+        rows = np.where(infinite, rows.dtype.type(np.nan), rows)
     for members, valid, samples in rows_by_gaps(rows):
         if valid.all():
             out[members] = _mirrored_gaussian(samples, sigma)
@@ -198,8 +208,7 @@ def _mirrored_gaussian(rows: np.ndarray, sigma: float) -> np.ndarray:
     np.add.at(folded, np.arange(-radius, radius + 1) % (2 * samples), weights / weights.sum())
     gain = fft.rfft(folded).real[:samples]
     exact = rows.astype(np.float64, copy=False)
-    with np.errstate(invalid="ignore"):  # infinite samples
-        return np.asarray(fft.idct(fft.dct(exact, axis=-1) * gain, axis=-1))
+    return np.asarray(fft.idct(fft.dct(exact, axis=-1) * gain, axis=-1))
 
 
 def _spread(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:

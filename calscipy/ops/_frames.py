@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,17 @@ LONGEST_WINDOW = 86_400.0  # s
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; True and False are none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    """Tell whether a value is a number; True and False are none, and neither are time spans."""
+    if isinstance(value, bool | np.timedelta64):
+        return False
+    return isinstance(value, int | float | np.integer | np.floating)
+
+
+def require_flags(verb: str, **flags: Any) -> None:
+    """Raise unless all are True or False: "no" would count as True."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ArgumentError(f"{verb} needs {name} as True or False, got {value!r}")
 
 
 def require_seconds(value: Any, longest: float, verb: str, name: str) -> None:

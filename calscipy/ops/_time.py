@@ -138,7 +138,7 @@ def chosen(
     ArgumentError
         For an unknown method, or an argument that the method would ignore.
     """
-    if method not in table:
+    if not isinstance(method, str) or method not in table:
         raise ArgumentError(f"{verb}(method=) must be one of {list(table)}, got {method!r}")
     defaults = table[method]
     set_values = {name: value for name, value in given.items() if value is not None}

@@ -26,7 +26,7 @@ from calscipy.kernels.rolling import (
     rolling_median_baseline,
     rolling_percentile_baseline,
 )
-from calscipy.ops._frames import is_number
+from calscipy.ops._frames import LONGEST_WINDOW, is_number, require_seconds
 from calscipy.ops._time import along_time, chosen, samples
 
 BaselineMethod = Literal[
@@ -202,6 +202,7 @@ def _check(arguments: dict[str, Any], verb: str) -> None:
         raise ArgumentError(f"{verb} needs percentile between 0 and 100, got {percentile!r}")
     if not (np.isfinite(sigma) and sigma >= 0):
         raise ArgumentError(f"{verb} needs sigma >= 0 in s, got {sigma!r}")
+    require_seconds(sigma, LONGEST_WINDOW, verb, "sigma")
     if not arguments.get("cutoff", 1) > 0:
         raise ArgumentError(f"{verb} needs cutoff > 0 in Hz, got {arguments['cutoff']!r}")
     if arguments.get("terms", 1) not in (1, 2):

@@ -12,6 +12,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels.detrend import detrend_exponential, detrend_polynomial
+from calscipy.ops._frames import is_number, require_flags
 from calscipy.ops._time import along_time, chosen
 
 DetrendMethod = Literal["polynomial", "exponential"]
@@ -116,13 +117,16 @@ def _kernel(
         order = arguments["order"]
         if not isinstance(order, int | np.integer) or isinstance(order, bool) or order < 0:
             raise ArgumentError(f"detrend needs a whole order from 0 on, got {order!r}")
-        flags = {name: bool(arguments[name]) for name in ("robust", "keep_level")}
+        flags = {name: arguments[name] for name in ("robust", "keep_level")}
+        require_flags("detrend", **flags)
         return detrend_polynomial, {"order": int(order), **flags}
-    if arguments["terms"] not in (1, 2):
+    if not is_number(arguments["terms"]) or arguments["terms"] not in (1, 2):
         raise ArgumentError(f"detrend needs terms 1 or 2, got {arguments['terms']!r}")
     if arguments["mode"] not in ("subtract", "divide"):
         raise ArgumentError(
             f"detrend(mode=) must be 'subtract' or 'divide', got {arguments['mode']!r}"
         )
+    if "keep_level" in arguments:
+        require_flags("detrend", keep_level=arguments["keep_level"])
     rate = model.regular_rate(data, "detrend")
     return detrend_exponential, {"frame_rate": rate, **arguments, "terms": int(arguments["terms"])}

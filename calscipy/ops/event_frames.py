@@ -90,6 +90,8 @@ def events_from_frames(
     >>> bool((events_from_frames(to_frames(raster), like=raster) == raster).all())
     True
     """
+    if like is not None and not isinstance(like, xr.DataArray):
+        raise ArgumentError(f"{VERB} needs like as a DataArray, got {type(like).__name__}")
     noted: dict[str, Any] = {"like": like, "samples": samples, "frame_rate": frame_rate}
     attrs: dict[Any, Any] = {}
     neurons = None
@@ -101,6 +103,11 @@ def events_from_frames(
                 f"{listed.dims}. Give one list of frames for each neuron instead."
             )
     else:
+        if not isinstance(frames, Sequence | np.ndarray) or isinstance(frames, str):
+            raise ArgumentError(
+                f"{VERB} needs frames as an array along {model.EVENT!r} or as one list for each "
+                f"neuron, got {frames!r}"
+            )
         listed = _joined(frames, like)
         neurons = np.arange(len(frames)) if like is None else _labels(like, model.NEURON)
         noted["frames"] = listed

@@ -221,7 +221,9 @@ def onset_values(data: xr.DataArray, traces: xr.DataArray) -> xr.DataArray:
     [1.0, 4.0]
     """
     measured, raster = computed_together(traces, data, "onset_values")
-    result = _flat(measured.values[raster.values], measured, list_events(raster).places, "traces")
+    values = measured.values[raster.values]
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    result = _flat(values, measured, list_events(raster).places, "traces")
     name = traces.attrs.get("long_name", "fluorescence")
     return described(
         result.rename("onset_values"),

@@ -10,16 +10,17 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, of_no_level, recorded
+from calscipy.history import described, of_another_kind, recorded
 from calscipy.kernels import events as kernels
 from calscipy.kernels.matched_filters import to_samples
-from calscipy.ops._frames import is_number, require_seconds
+from calscipy.ops._frames import LONGEST_WINDOW, is_number, require_flags, require_seconds
 from calscipy.ops._time import along_time, chosen
 
 EventMethod = Literal["matched", "derivative"]
 
 LONGEST = 60.0  # s of a rise or decay; what is longer is in ms, and its filter slow to make
 
+_FLAGS = {"smooth", "force_nonnegative"}
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "matched": {"rise": 0.05, "decay": 0.5, "false_positives": 0.1},
     "derivative": {"timeout": 0.5, "smooth": True, "force_nonnegative": True},
@@ -90,6 +91,9 @@ def events(
         value = numbers[name]
         if not (is_number(value) and np.isfinite(value) and value > 0):
             raise ArgumentError(f"events needs {name} > 0 as one number, got {value!r}")
+    require_flags("events", **{name: numbers[name] for name in _FLAGS & set(numbers)})
+    if "timeout" in numbers:
+        require_seconds(numbers["timeout"], LONGEST_WINDOW, "events", "timeout")
     for name in {"rise", "decay"} & set(numbers):
         require_seconds(numbers[name], LONGEST, "events", name)
     kernel: Callable[..., np.ndarray] = kernels.matched_events
@@ -100,4 +104,4 @@ def events(
         data, kernel, verb="events", dtype=np.bool_, frame_rate=rate, **numbers
     ).rename(model.EVENTS)
     result = described(result, units="1", long_name="event onsets", **arguments)
-    return of_no_level(result)
+    return of_another_kind(result)

@@ -11,8 +11,9 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, of_no_level, recorded
+from calscipy.history import described, of_another_kind, recorded
 from calscipy.kernels import quality as kernels
+from calscipy.ops._frames import is_number
 from calscipy.ops._matching import require_same_labels
 from calscipy.ops._reductions import epoch_starts, reduce_time
 from calscipy.ops.noise import is_dimensionless, noise_of
@@ -110,7 +111,7 @@ def quality(
             data, kernels.event_rate, verb="quality", others=(events,), frame_rate=rate
         )
         table["event_rate"] = described(found, units="Hz", long_name="event rate")
-    return xr.Dataset({name: of_no_level(column) for name, column in table.items()})
+    return xr.Dataset({name: of_another_kind(column) for name, column in table.items()})
 
 
 def _check(data: xr.DataArray, events: xr.DataArray | None, saturation: float | None) -> None:
@@ -122,7 +123,7 @@ def _check(data: xr.DataArray, events: xr.DataArray | None, saturation: float | 
                 "Make them with traces.cs.events()."
             )
         require_same_labels(data, events, "quality", "the raster of events")
-    number = isinstance(saturation, int | float | np.number) and np.isfinite(saturation)
+    number = is_number(saturation) and np.isfinite(saturation)  # type: ignore[arg-type]
     if saturation is not None and not number:
         raise ArgumentError(f"quality needs saturation as a number, got {saturation!r}")
 

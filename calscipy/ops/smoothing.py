@@ -9,7 +9,7 @@ from calscipy import model
 from calscipy.errors import ArgumentError
 from calscipy.history import described, recorded
 from calscipy.kernels import smoothing as kernels
-from calscipy.ops._frames import is_number
+from calscipy.ops._frames import is_number, require_flags
 from calscipy.ops._time import along_time, samples
 
 
@@ -75,6 +75,7 @@ def perona_malik(
     for name, value in given.items():
         if not is_number(value):
             raise ArgumentError(f"perona_malik needs {name} as a number, got {value!r}")
+    require_flags("perona_malik", absolute=absolute)
     kernels.check_diffusion(iterations, kappa, gamma, sigma)
     model.require_gapless(data, "perona_malik")
     result = along_time(
@@ -98,8 +99,8 @@ def gaussian_smooth(data: xr.DataArray, *, sigma: float) -> xr.DataArray:
     ----------
     data : DataArray
         Traces ``(neuron, time)`` or a movie. NaN samples and frames that are not ``valid`` enter
-        no mean and stay NaN; epochs are handled one by one, mirrored at their ends (``c b a | a b c
-        | c b a``).
+        no mean and stay NaN, and infinite samples become NaN; epochs are handled one by one,
+        mirrored at their ends (``c b a | a b c | c b a``).
     sigma : float
         Standard deviation in s. The Gaussian is cut off at four of them.
 

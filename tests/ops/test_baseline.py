@@ -168,6 +168,7 @@ def test_arguments():
     for method, wrong, message in (
         ("maximin", {"sigma": -1.0}, "sigma >= 0 in s"),
         ("maximin", {"window": 0.0}, "window > 0 in seconds"),
+        ("maximin", {"sigma": 1e9}, "sigma in seconds, up to 86400"),
         ("rolling_mean", {"window": 2e9}, r"seconds, up to 86400.* in ms\? Then it is 2e\+06 s"),
         ("low_pass", {"cutoff": 0.0}, "cutoff > 0 in Hz"),
         ("exponential", {"terms": 3}, "terms=1 or terms=2"),

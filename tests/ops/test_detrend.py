@@ -160,6 +160,10 @@ def test_movies_have_a_curve_for_every_pixel():
         ({"order": 1.5}, "whole order"),
         ({"order": True}, "whole order"),
         ({"order": -1}, "whole order"),
+        ({"keep_level": "no"}, "keep_level as True or False, got 'no'"),
+        ({"robust": 1}, "robust as True or False, got 1"),
+        ({"method": "exponential", "terms": True}, "terms 1 or 2, got True"),
+        ({"method": ["polynomial"]}, r"must be one of .*, got \['polynomial'\]"),
     ],
 )
 def test_arguments(arguments, message):

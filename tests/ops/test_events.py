@@ -426,6 +426,11 @@ def test_what_the_raster_is_like_must_be_clear():
             events_from_frames(frames, **given_too)
     with pytest.raises(ArgumentError, match="leave samples"):
         events_from_frames(frames, like=raster, samples=3)
+    for wrong in (5, None, "12"):
+        with pytest.raises(ArgumentError, match="one list for each neuron"):
+            events_from_frames(wrong, samples=3, frame_rate=2)
+    with pytest.raises(ArgumentError, match="like as a DataArray, got ndarray"):
+        events_from_frames([[1]], like=raster.values)
     with pytest.raises(ArgumentError, match="no neuron m1"):
         events_from_frames(frames, like=raster.isel(neuron=[0]))
     with pytest.raises(ArgumentError, match="3 lists of frames"):
@@ -457,3 +462,7 @@ def test_a_decay_in_ms_is_refused():
         events(data, decay=500)
     with pytest.raises(ArgumentError, match="rise > 0 as one number"):
         events(data, rise="fast")
+    with pytest.raises(ArgumentError, match="timeout in seconds, up to 86400"):
+        events(data, method="derivative", timeout=1e300)
+    with pytest.raises(ArgumentError, match="smooth as True or False, got 'no'"):
+        events(data, method="derivative", smooth="no")

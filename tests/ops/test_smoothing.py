@@ -116,6 +116,10 @@ def test_seconds_become_samples():
         (perona_malik, {"gamma": 0.6}, "at most 0.5"),
         (perona_malik, {"kappa": 0}, "kappa"),
         (perona_malik, {"iterations": 0}, "iterations"),
+        (perona_malik, {"iterations": 10**9}, "from 1 to 100000, not 1000000000"),
+        (perona_malik, {"sigma": 1e9}, "from 0 to 100000"),
+        (perona_malik, {"absolute": "yes"}, "absolute as True or False"),
+        (perona_malik, {"kappa": np.timedelta64(1)}, "kappa as a number"),
         (perona_malik, {"iterations": "5"}, "iterations as a number, got '5'"),
         (perona_malik, {"kappa": "1"}, "kappa as a number, got '1'"),
         (gaussian_smooth, {"sigma": 0.0}, r"sigma > 0 in seconds"),
@@ -129,6 +133,17 @@ def test_seconds_become_samples():
 def test_arguments(op, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         op(traces(epochs=2), **arguments)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.5, 1.7, 5.0])
+def test_an_infinite_sample_is_a_missing_one(sigma):
+    rows = np.random.default_rng(0).normal(size=(2, 1000)).astype("f4")
+    missing = rows.copy()
+    rows[0, 500], rows[1, 20], missing[0, 500], missing[1, 20] = np.inf, -np.inf, np.nan, np.nan
+    infinite, lacking = (cs.from_numpy(f, frame_rate=10) for f in (rows, missing))
+    smooth = gaussian_smooth(infinite, sigma=sigma)
+    np.testing.assert_array_equal(smooth, gaussian_smooth(lacking, sigma=sigma))
+    assert np.isnan(smooth).sum() == 2
 
 
 @every_way
