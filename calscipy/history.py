@@ -22,7 +22,8 @@ P = ParamSpec("P")
 Result = TypeVar("Result", xr.DataArray, xr.Dataset)
 Operation = Callable[Concatenate[xr.DataArray, P], Result]
 
-OF_ONE_ARRAY = ("units", "long_name", "cell_methods", LEVEL_ATTR)  # mean nothing on a Dataset
+_OF_SAMPLES = ("cell_methods", LEVEL_ATTR)  # how they were averaged, and what became of their level
+OF_ONE_ARRAY = ("units", "long_name", *_OF_SAMPLES)  # mean nothing on a Dataset
 
 
 def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
@@ -33,16 +34,18 @@ def recorded(operation: Operation[P, Result]) -> Operation[P, Result]:
     Arguments left at None are not written. In a Dataset every variable has the history too.
     """
     signature = inspect.signature(operation)
+    first = next(iter(signature.parameters))
 
     @functools.wraps(operation)
-    def wrapper(data: xr.DataArray, *args: P.args, **kwargs: P.kwargs) -> Result:
-        if not isinstance(data, xr.DataArray):
+    def wrapper(*args: Any, **kwargs: Any) -> Result:
+        data: Any = args[0] if args else kwargs.get(first)
+        if (args or first in kwargs) and not isinstance(data, xr.DataArray):
             raise TypeError(
                 f"{operation.__name__} needs an xarray.DataArray, got {type(data).__name__}. "
                 "Wrap it first, for instance calscipy.from_numpy(array, frame_rate=30)."
             )
-        result = operation(data, *args, **kwargs)
-        bound = signature.bind(data, *args, **kwargs)
+        result = operation(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = {name: value for name, value in list(bound.arguments.items())[1:]}
         resolved = result.attrs.pop(ARGUMENTS, {})
@@ -71,13 +74,15 @@ def described(result: xr.DataArray, *, units: str, long_name: str, **used: Any) 
 
 
 def _said(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes without a level that means nothing."""
-    return {name: value for name, value in attrs.items() if name != LEVEL_ATTR or value is not None}
+    """Return attributes without those that mean nothing."""
+    return {
+        name: value for name, value in attrs.items() if name not in _OF_SAMPLES or value is not None
+    }
 
 
-def of_no_level(result: xr.DataArray) -> xr.DataArray:
-    """Leave out what became of the level of the data: the result is something else."""
-    return result.assign_attrs({LEVEL_ATTR: None})
+def of_another_kind(result: xr.DataArray) -> xr.DataArray:
+    """Leave out what is said of the samples of the data: the result is something else."""
+    return result.assign_attrs(dict.fromkeys(_OF_SAMPLES))
 
 
 # An operation whose method fills in defaults leaves the values that it used under this key.

@@ -10,7 +10,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, of_no_level, recorded
+from calscipy.history import described, of_another_kind, recorded
 from calscipy.kernels import oasis
 from calscipy.ops._frames import is_number
 from calscipy.ops._reductions import epoch_starts, reduce_time
@@ -112,7 +112,7 @@ def deconvolve(
         long_name=f"deconvolved activity, in {units} per frame",
         **used,
     )
-    return of_no_level(result)
+    return of_another_kind(result)
 
 
 @recorded
@@ -265,4 +265,4 @@ def estimate_tau(data: xr.DataArray) -> xr.DataArray:
         starts=epoch_starts(data),
     )
     result = described(result.rename("tau"), units="s", long_name="decay time of transients")
-    return of_no_level(result)
+    return of_another_kind(result)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from calscipy import model
 from calscipy.errors import ArgumentError
-from calscipy.history import described, of_no_level, recorded
+from calscipy.history import described, of_another_kind, recorded
 from calscipy.kernels import noise as kernels
 from calscipy.ops._reductions import epoch_starts, reduce_time
 
@@ -86,7 +86,7 @@ def noise(data: xr.DataArray, *, method: NoiseMethod = "standardized") -> xr.Dat
             "traces.assign_attrs(units='1') if they are ΔF/F₀, or take method='differences', "
             "whose result has the units of the traces."
         )
-    return of_no_level(noise_of(data, method, "noise"))
+    return of_another_kind(noise_of(data, method, "noise"))
 
 
 def is_dimensionless(data: xr.DataArray) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from calscipy import model
-from calscipy.errors import ArgumentError
+from calscipy.errors import ArgumentError, RowError
 from calscipy.history import described, recorded
 from calscipy.kernels import subtract_neuropil as kernels
+from calscipy.ops._frames import is_number, require_flags
 from calscipy.ops._matching import require_same_labels
 from calscipy.ops._reductions import reduce_time
 from calscipy.ops._time import along_time, float_dtype
@@ -75,6 +76,7 @@ def subtract_neuropil(
     [[10.5, 11.5, 11.0]]
     """
     _check(traces, neuropil)
+    require_flags("subtract_neuropil", keep_level=keep_level)
     dtype = np.result_type(float_dtype(traces), float_dtype(neuropil))
     if isinstance(coefficient, str):
         if coefficient != "fit":
@@ -145,10 +147,11 @@ def _given(traces: xr.DataArray, coefficient: object) -> xr.DataArray | None:
         require_same_labels(
             traces, coefficient, "subtract_neuropil", "the array of coefficients", along_time=False
         )
-        negative = coefficient.chunks is None and bool((coefficient < 0).any())
-        if coefficient.dtype.kind in "iuf" and not negative:
+        if coefficient.dtype.kind in "iuf" and (
+            coefficient.chunks is not None or not _impossible(coefficient.values).any()
+        ):
             return coefficient
-    elif isinstance(coefficient, int | float | np.number) and 0 <= coefficient < np.inf:
+    elif is_number(coefficient) and 0 <= coefficient < np.inf:  # type: ignore[operator]
         return None
     raise ArgumentError(
         "subtract_neuropil needs coefficient as a number of 0 or more, an array of them along "
@@ -177,4 +180,16 @@ def _spread(shares: xr.DataArray, traces: xr.DataArray) -> xr.DataArray:
 def _without_own_share(
     f: np.ndarray, neuropil: np.ndarray, shares: np.ndarray, *, keep_level: bool
 ) -> np.ndarray:
-    return kernels.without_neuropil(f, neuropil, shares[..., :1], keep_level=keep_level)
+    own = shares[..., :1]
+    impossible = _impossible(own)
+    if impossible.any():  # they were not in memory when the arguments were checked
+        raise RowError(
+            np.flatnonzero(impossible).tolist(),
+            "have a coefficient that is below 0 or infinite. Leave them out, or set it.",
+        )
+    return kernels.without_neuropil(f, neuropil, own, keep_level=keep_level)
+
+
+def _impossible(coefficients: np.ndarray) -> np.ndarray:
+    """Tell which are no shares of the neuropil; NaN is one that is not known."""
+    return (coefficients < 0) | np.isinf(coefficients)

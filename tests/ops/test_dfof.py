@@ -175,7 +175,7 @@ def test_damaged_frames_of_a_reference_enter_no_baseline(dtype, lazy):
     assert (result.chunks is not None) == lazy
 
 
-def test_what_became_of_the_level_is_said_of_traces_alone(truth):
+def test_what_is_said_of_samples_is_said_of_traces_alone(truth):
     dfof = cs.dfof(truth.traces)
     events = cs.events(dfof)
     for same in (dfof, cs.denoise(dfof, tau=0.7), cs.savgol(dfof, window=1, order=2)):
@@ -185,8 +185,13 @@ def test_what_became_of_the_level_is_said_of_traces_alone(truth):
     others = [events, cs.count(events), cs.rate(events), cs.bin(events, samples=30, reduce="sum")]
     others += [cs.deconvolve(dfof, tau=0.7), cs.noise(dfof), cs.estimate_tau(dfof)]
     others += [table, *table.values(), quality, *quality.values()]
+    binned = cs.bin(dfof, samples=2)
+    assert binned.attrs["cell_methods"] == "time: mean"
+    others += [cs.events(binned), cs.count(cs.events(binned)), cs.noise(binned)]
     for other in others:
         assert "level" not in other.attrs
+    for other in others[-3:]:
+        assert "cell_methods" not in other.attrs
 
 
 def test_a_level_that_was_removed(truth):

@@ -54,6 +54,7 @@ def test_firing_rates(samples, dtype, place):
     assert found.coords.keys() == data.coords.keys()
     assert (found.name, found.attrs["units"]) == ("rates", "Hz")
     assert found.attrs["long_name"] == "firing rate"
+    xr.testing.assert_equal(firing_rates(probabilities=data), found)
 
 
 @everywhere

@@ -112,6 +112,8 @@ def test_coefficients_along_neurons():
         np.testing.assert_allclose(found[at], expected[at], rtol=1e-6)
     assert np.isnan(found[4]).all()
     np.testing.assert_array_equal(found.neuropil_coefficient, shares)
+    named = subtract_neuropil(traces=traces, neuropil=neuropil, coefficient=shares)
+    xr.testing.assert_equal(named, found)
     built = subtract_neuropil(lazy(traces, neuron=2), lazy(neuropil, time=9), coefficient=shares)
     np.testing.assert_array_equal(built, found)
 
@@ -211,7 +213,7 @@ def test_what_does_not_match():
 
 def test_coefficients_that_are_none():
     traces, neuropil = pair()
-    for wrong in (-0.1, np.nan, np.inf, None, [0.7]):
+    for wrong in (-0.1, np.nan, np.inf, None, [0.7], True):
         with pytest.raises(ArgumentError, match="a number of 0 or more"):
             subtract_neuropil(traces, neuropil, coefficient=wrong)
     with pytest.raises(ArgumentError, match="or 'fit', got 'robust'"):
@@ -219,6 +221,16 @@ def test_coefficients_that_are_none():
     shares = xr.DataArray(np.full(5, -0.5), {"neuron": traces.neuron}, "neuron")
     with pytest.raises(ArgumentError, match="a number of 0 or more"):
         subtract_neuropil(traces, neuropil, coefficient=shares)
+    for wrong in (-0.5, np.inf):
+        one = abs(shares)
+        one[3] = wrong
+        with pytest.raises(ArgumentError, match="a number of 0 or more"):
+            subtract_neuropil(traces, neuropil, coefficient=one)
+        built = subtract_neuropil(traces, neuropil, coefficient=one.chunk())
+        with pytest.raises(ArgumentError, match=rf"neurons {traces.neuron[3].item()} ha.* below 0"):
+            built.compute()
+    with pytest.raises(ArgumentError, match="keep_level as True or False"):
+        subtract_neuropil(traces, neuropil, coefficient=0.5, keep_level="no")
     with pytest.raises(ArgumentError, match="the array of coefficients has 4 along 'neuron'"):
         subtract_neuropil(traces, neuropil, coefficient=abs(shares[1:]))
     with pytest.raises(ArgumentError, match="the array of coefficients with the dimensions"):
