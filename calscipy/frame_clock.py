@@ -12,6 +12,7 @@ from numpy.polynomial.polynomial import polyfit, polyval
 from calscipy import model, trees
 from calscipy.errors import ArgumentError, TimeAxisError, first_few
 from calscipy.history import append, history_line
+from calscipy.ops._frames import require_flags
 from calscipy.ops.onsets import onsets
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def use_frame_clock(
             "use_frame_clock needs pulses_per_frame as a whole number from 1 on, got "
             f"{pulses_per_frame!r}"
         )
+    require_flags("use_frame_clock", even=even)
     tree = session.tree
     group = model.MOVIE if model.MOVIE in tree.children else model.TRACES
     frames = trees.variable(tree, group, group)

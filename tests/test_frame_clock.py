@@ -288,6 +288,7 @@ def test_binned_traces_are_refused():
         ({"edge": "both"}, "must be one of"),
         ({"pulses_per_frame": 0}, "whole number from 1 on"),
         ({"pulses_per_frame": 1.5}, "whole number from 1 on"),
+        ({"even": "no"}, "even as True or False"),
         ({"threshold": 9}, "never crosses the threshold"),
         ({"signal": "none"}, "one of Frame, LED"),
         ({"pulses_per_frame": 3}, "of 3 pulses, 270, but 'Frame' has 90"),

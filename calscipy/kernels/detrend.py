@@ -91,7 +91,8 @@ def detrend_polynomial(
     Returns
     -------
     ndarray
-        Detrended traces, of the shape of ``f``; NaN where ``f`` is missing.
+        Detrended traces, of the shape of ``f``; NaN where ``f`` is missing. Infinite samples are
+        left out of the fit, and as they are.
 
     Raises
     ------
@@ -196,8 +197,7 @@ def _polynomials_removed(
     if len(rest) and rows.shape[1]:
         some = rows[rest].astype(np.float64, copy=False)
         trend = _trend(some, rest, order, robust=robust, first=first)
-        with np.errstate(invalid="ignore"):  # infinite samples
-            made[rest] = some - trend if subtract else trend
+        made[rest] = np.where(np.isinf(some), some, some - trend) if subtract else trend
     return result
 
 
@@ -205,6 +205,7 @@ def _trend(
     rows: np.ndarray, names: np.ndarray, order: int, *, robust: bool, first: int
 ) -> np.ndarray:
     """Trend of float64 rows with gaps, of few samples, or with transients."""
+    rows = np.where(np.isinf(rows), np.nan, rows)
     count = (~np.isnan(rows)).sum(axis=1)
     short = (count > 0) & (count <= order)
     if short.any():
@@ -218,14 +219,12 @@ def _trend(
         if not valid.any():
             continue
         basis = orthonormal_polynomials(np.flatnonzero(valid), order)
-        with np.errstate(invalid="ignore"):  # infinite samples
-            # One product per row, so that no digit of a row depends on which others came with it.
-            amounts = (samples[:, None] @ basis.T)[:, 0]
+        # One product per row, so that no digit of a row depends on which others came with it.
+        amounts = (samples[:, None] @ basis.T)[:, 0]
         if robust:
             amounts = np.stack([_robust_amounts(row, basis) for row in samples])
         whole = np.full((len(samples), len(valid)), np.nan)
-        with np.errstate(invalid="ignore"):
-            whole[:, valid] = (amounts[:, None, first:] @ basis[first:])[:, 0]
+        whole[:, valid] = (amounts[:, None, first:] @ basis[first:])[:, 0]
         trend[members] = whole
     return trend
 
@@ -236,9 +235,7 @@ def _robust_amounts(samples: np.ndarray, basis: np.ndarray) -> np.ndarray:
     Means of blocks are fitted by the means of the polynomials: quicker, and a faint transient
     stands out from the noise of a mean where it does not from that of a sample.
     """
-    amounts = np.full(len(basis), np.nan)
-    if not np.isfinite(samples).all():
-        return amounts
+    amounts = np.empty(len(basis))
     starts = np.arange(0, len(samples), max(1, len(samples) // MOST_BLOCKS))
     counts = np.diff(starts, append=len(samples))
     means = np.add.reduceat(samples, starts) / counts
