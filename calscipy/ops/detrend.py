@@ -41,7 +41,8 @@ def detrend(
     ----------
     data : DataArray
         Traces ``(neuron, time)`` or a movie. NaN samples and frames that are not ``valid`` are
-        left out of the fit and stay NaN, infinite ones too; every epoch has a fit of its own.
+        left out of the fit and stay NaN, infinite samples are left out and stay infinite. Every
+        epoch has a fit of its own.
     method : {"polynomial", "exponential"}
         ``"polynomial"``: subtract the least-squares polynomial. ``"exponential"``: take out a curve
         of one or two falling exponentials and a constant that follows the level between
