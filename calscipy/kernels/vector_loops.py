@@ -1,6 +1,6 @@
 """Loops over rows that are written in vectors of the processor, where a compiler finds none.
 
-It does not for sums over a few neighbouring samples, and it would not keep the sums of a filter in
+It finds none in sums over a few neighbouring samples, and it would not keep the sums of a filter in
 registers. Vectors are as long as those of the widest processors; LLVM splits them for others. This
 module imports numba.
 """

@@ -11,7 +11,7 @@ from calscipy import model
 from calscipy.blocks.per_frame import require_host
 from calscipy.errors import ArgumentError
 
-LONGEST_WINDOW = 86_400.0  # s
+LONGEST_WINDOW = 86_400.0  # s, a day: what is longer is in ms, and may not fit into memory
 
 
 def is_number(value: Any) -> bool:
